@@ -1,0 +1,66 @@
+/*
+ * sink.h - where output bytes go: all or nothing.
+ *
+ * Calling sequence:
+ *     bl_sink_begin(&sink, "x.gguf", force, err);   opens x.gguf.partial
+ *     bl_sink_write(sink, bytes, n, err); ...
+ *     bl_sink_commit(&sink, err);                   flush, fsync, rename, fsync the directory
+ * or  bl_sink_abort(&sink);                         removes x.gguf.partial
+ *
+ * Nothing appears under the final name until commit has succeeded. A write that fails is
+ * remembered: every later write and the commit fail with the same sentence. Commit and abort
+ * both end the sink and set it to NULL; abort of NULL does nothing, so `bl_sink_abort(&sink)`
+ * at a `done:` label is always right.
+ *
+ * A directory is the same with many files (bl_outdir): they are written into NAME.partial/,
+ * which is renamed as a whole.
+ *
+ * Not thread-safe: one ordered writer.
+ */
+#ifndef BL_BASE_SINK_H
+#define BL_BASE_SINK_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bl_sink bl_sink;
+typedef struct bl_outdir bl_outdir;
+
+/*
+ * Refuses (BL_E_USAGE) when path exists, or when path.partial does (left by another run), unless
+ * force. Fails with BL_E_IO when the folder is missing or not writable.
+ */
+BL_MUST_USE bl_status bl_sink_begin(bl_sink **out, const char *path, bool force,
+                                    struct bl_err *err);
+BL_MUST_USE bl_status bl_sink_write(bl_sink *sink, const void *bytes, size_t n,
+                                    struct bl_err *err);
+BL_MUST_USE bl_status bl_sink_write_zeros(bl_sink *sink, uint64_t n, struct bl_err *err);
+/* Overwrite n bytes at offset, which were written before. */
+BL_MUST_USE bl_status bl_sink_patch(bl_sink *sink, uint64_t offset, const void *bytes, size_t n,
+                                    struct bl_err *err);
+uint64_t bl_sink_offset(const bl_sink *sink); /* bytes written so far */
+BL_MUST_USE bl_status bl_sink_commit(bl_sink **sink, struct bl_err *err);
+void bl_sink_abort(bl_sink **sink);
+
+BL_MUST_USE bl_status bl_outdir_begin(bl_outdir **out, const char *path, bool force,
+                                      struct bl_err *err);
+/* A file inside: a sink to be committed (or aborted) before the directory is. name: a plain name. */
+BL_MUST_USE bl_status bl_outdir_file(bl_sink **out, bl_outdir *dir, const char *name,
+                                     struct bl_err *err);
+BL_MUST_USE bl_status bl_outdir_commit(bl_outdir **dir, struct bl_err *err);
+void bl_outdir_abort(bl_outdir **dir);
+
+/*
+ * BL_OK when the file system that path will lie on has room for n_bytes; BL_E_IO, with both
+ * numbers in the sentence, when it has not. A file system that does not say passes.
+ */
+BL_MUST_USE bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err);
+
+/* For tests: let the k-th system call of sinks from now on fail with ENOSPC (1 = next; 0 = none). */
+void bl_sink_fail_at(uint64_t k);
+uint64_t bl_sink_call_count(void);
+
+#endif
