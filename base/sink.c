@@ -22,13 +22,13 @@
 enum { BUFFER_BYTES = 1 << 20 };
 
 struct bl_sink {
-    char *final;   /* the name after commit */
-    char *partial; /* the name before */
-    int fd;        /* -1 once closed */
-    bool in_outdir; /* the directory's rename publishes the file */
-    bool created;  /* partial exists and is ours */
+    char *final;           /* the name after commit */
+    char *partial;         /* the name before */
+    int fd;                /* -1 once closed */
+    bool in_outdir;        /* the directory's rename publishes the file */
+    bool created;          /* partial exists and is ours */
     struct bl_err failure; /* the first write that failed; status BL_OK = none */
-    uint64_t flushed; /* bytes handed to the kernel */
+    uint64_t flushed;      /* bytes handed to the kernel */
     size_t buffered;
     unsigned char buffer[BUFFER_BYTES];
 };
@@ -173,8 +173,7 @@ static bl_status repeat_failure(const bl_sink *sink, struct bl_err *err)
     return bl_fail(err, sink->failure.status, "%s", sink->failure.text);
 }
 
-static bl_status write_out(bl_sink *sink, const unsigned char *bytes, size_t n,
-                           struct bl_err *err)
+static bl_status write_out(bl_sink *sink, const unsigned char *bytes, size_t n, struct bl_err *err)
 {
     while (n > 0) {
         ssize_t put = -1;
@@ -442,8 +441,7 @@ static bl_status publish(const bl_outdir *dir, struct bl_err *err)
             return bl_fail_errno(err, errno, "%s: cannot rename to %s", dir->partial, dir->final);
         return BL_OK;
     }
-    if (!attempt() ||
-        renameat2(AT_FDCWD, dir->partial, AT_FDCWD, dir->final, RENAME_EXCHANGE) != 0)
+    if (!attempt() || renameat2(AT_FDCWD, dir->partial, AT_FDCWD, dir->final, RENAME_EXCHANGE) != 0)
         return bl_fail_errno(err, errno, "%s: cannot take the place of %s", dir->partial,
                              dir->final);
     remove_folder(dir->partial);

@@ -35,8 +35,7 @@ typedef struct bl_outdir bl_outdir;
  */
 BL_MUST_USE bl_status bl_sink_begin(bl_sink **out, const char *path, bool force,
                                     struct bl_err *err);
-BL_MUST_USE bl_status bl_sink_write(bl_sink *sink, const void *bytes, size_t n,
-                                    struct bl_err *err);
+BL_MUST_USE bl_status bl_sink_write(bl_sink *sink, const void *bytes, size_t n, struct bl_err *err);
 BL_MUST_USE bl_status bl_sink_write_zeros(bl_sink *sink, uint64_t n, struct bl_err *err);
 /* Overwrite n bytes at offset, which were written before. */
 BL_MUST_USE bl_status bl_sink_patch(bl_sink *sink, uint64_t offset, const void *bytes, size_t n,

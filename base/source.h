@@ -16,8 +16,7 @@ typedef struct bl_source bl_source;
 
 struct bl_source_ops {
     /* Read exactly n bytes at offset; [offset, offset + n) lies inside the size at open. */
-    bl_status (*read)(bl_source *source, uint64_t offset, void *out, size_t n,
-                      struct bl_err *err);
+    bl_status (*read)(bl_source *source, uint64_t offset, void *out, size_t n, struct bl_err *err);
     void (*close)(bl_source *source);
 };
 

@@ -39,17 +39,17 @@ typedef enum bl_dim {
     BL_DIM_EXPERTS,
     BL_DIM_Q_LORA,
     BL_DIM_KV_LORA,
-    BL_DIM_KV_A,     /* kv_lora + rope */
-    BL_DIM_Q_MLA,    /* heads x (nope + rope) */
-    BL_DIM_KV_B,     /* heads x (nope + v) */
-    BL_DIM_O_MLA,    /* heads x v */
-    BL_DIM_Q,        /* heads x head_dim */
-    BL_DIM_KV        /* kv heads x head_dim */
+    BL_DIM_KV_A,  /* kv_lora + rope */
+    BL_DIM_Q_MLA, /* heads x (nope + rope) */
+    BL_DIM_KV_B,  /* heads x (nope + v) */
+    BL_DIM_O_MLA, /* heads x v */
+    BL_DIM_Q,     /* heads x head_dim */
+    BL_DIM_KV     /* kv heads x head_dim */
 } bl_dim;
 
 /* In which layers a tensor is found. */
 typedef enum bl_where {
-    BL_ONCE,        /* not in a layer */
+    BL_ONCE, /* not in a layer */
     BL_ALL_LAYERS,
     BL_DENSE_LAYERS,
     BL_MOE_LAYERS,
@@ -70,14 +70,14 @@ typedef enum bl_when {
 /* How the GGUF tensor is laid out, seen from the canonical one (formats/view). */
 typedef enum bl_layout {
     BL_LAYOUT_SAME,
-    BL_LAYOUT_STACK,      /* experts on a new outermost dimension */
-    BL_LAYOUT_KV_B,       /* split by head into k_b (transposed) and v_b */
-    BL_LAYOUT_ROPE_PAIRS  /* rows of each head: halves -> interleaved pairs */
+    BL_LAYOUT_STACK,     /* experts on a new outermost dimension */
+    BL_LAYOUT_KV_B,      /* split by head into k_b (transposed) and v_b */
+    BL_LAYOUT_ROPE_PAIRS /* rows of each head: halves -> interleaved pairs */
 } bl_layout;
 
 typedef struct bl_arch_row {
-    const char *name;  /* canonical; "{L}" layer, "{E}" expert */
-    const char *gguf;  /* GGUF name; "{L}"; NULL: not exported. KV_B: "a|b" for k_b and v_b */
+    const char *name; /* canonical; "{L}" layer, "{E}" expert */
+    const char *gguf; /* GGUF name; "{L}"; NULL: not exported. KV_B: "a|b" for k_b and v_b */
     bl_role role;
     bl_where where;
     bl_when when;
@@ -86,14 +86,14 @@ typedef struct bl_arch_row {
 } bl_arch_row;
 
 typedef struct bl_arch {
-    const char *model_type;  /* config.json */
-    const char *gguf_name;   /* general.architecture */
-    const char *hf_class;    /* config.json "architectures" */
+    const char *model_type; /* config.json */
+    const char *gguf_name;  /* general.architecture */
+    const char *hf_class;   /* config.json "architectures" */
     const bl_arch_row *row;
     size_t n_rows;
-    bool mla;                /* multi-head latent attention */
-    bool rope_interleaved;   /* in the Hugging Face checkpoint */
-    bool qkv_bias;           /* when config.json does not say */
+    bool mla;              /* multi-head latent attention */
+    bool rope_interleaved; /* in the Hugging Face checkpoint */
+    bool qkv_bias;         /* when config.json does not say */
 } bl_arch;
 
 const bl_arch *bl_arch_by_model_type(const char *model_type); /* NULL: unknown */

@@ -16,7 +16,12 @@
 
 struct bl_arch; /* arch.h */
 
-typedef enum bl_rope_scaling { BL_ROPE_PLAIN, BL_ROPE_LINEAR, BL_ROPE_YARN, BL_ROPE_LLAMA3 } bl_rope_scaling;
+typedef enum bl_rope_scaling {
+    BL_ROPE_PLAIN,
+    BL_ROPE_LINEAR,
+    BL_ROPE_YARN,
+    BL_ROPE_LLAMA3
+} bl_rope_scaling;
 typedef enum bl_router_scoring { BL_ROUTER_SOFTMAX, BL_ROUTER_SIGMOID } bl_router_scoring;
 
 typedef struct bl_config {
@@ -24,8 +29,8 @@ typedef struct bl_config {
 
     uint32_t vocab_size;
     uint32_t hidden_size;
-    uint32_t n_layers;     /* without MTP layers */
-    uint32_t n_mtp_layers; /* num_nextn_predict_layers; they follow as layers n_layers .. */
+    uint32_t n_layers;          /* without MTP layers */
+    uint32_t n_mtp_layers;      /* num_nextn_predict_layers; they follow as layers n_layers .. */
     uint32_t intermediate_size; /* of the dense MLP */
     uint32_t max_position_embeddings;
     double rms_norm_eps;

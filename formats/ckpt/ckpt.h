@@ -22,17 +22,17 @@
 typedef struct bl_ckpt bl_ckpt;
 
 typedef struct bl_tensor {
-    const char *name;          /* canonical; owned by the checkpoint */
-    const char *type_name;     /* how it is stored, for people: "F8_E4M3 128x128", "Q4_0" */
-    bl_dtype dtype;            /* of the values, or of their codes */
+    const char *name;      /* canonical; owned by the checkpoint */
+    const char *type_name; /* how it is stored, for people: "F8_E4M3 128x128", "Q4_0" */
+    bl_dtype dtype;        /* of the values, or of their codes */
     uint32_t ndim;
     uint64_t dim[BL_MAX_DIMS]; /* elements, outermost first */
     uint64_t n_values;
-    uint64_t n_bytes;          /* stored, all parts together */
-    uint64_t n_rows, n_cols;   /* the matrix of the tensor */
-    uint64_t row_unit;         /* reading whole multiples of this many rows wastes nothing */
+    uint64_t n_bytes;        /* stored, all parts together */
+    uint64_t n_rows, n_cols; /* the matrix of the tensor */
+    uint64_t row_unit;       /* reading whole multiples of this many rows wastes nothing */
     bl_role role;
-    int32_t layer, expert;     /* -1 = none */
+    int32_t layer, expert; /* -1 = none */
     bool is_mtp;
 } bl_tensor;
 

@@ -22,9 +22,9 @@ typedef struct bl_stored {
     bl_dtype dtype;
     uint32_t ndim;             /* 0 (scalar) to BL_MAX_DIMS */
     uint64_t dim[BL_MAX_DIMS]; /* elements, outermost first (row-major) */
-    uint64_t n_bytes;          /* of the decoded (uncompressed) data; equals what shape and type need */
-    uint32_t shard;            /* which file of the container it lies in */
-    uint64_t offset;           /* byte in that file where its data starts (.bln: first chunk) */
+    uint64_t n_bytes; /* of the decoded (uncompressed) data; equals what shape and type need */
+    uint32_t shard;   /* which file of the container it lies in */
+    uint64_t offset;  /* byte in that file where its data starts (.bln: first chunk) */
 } bl_stored;
 
 typedef struct bl_container bl_container;
@@ -34,8 +34,8 @@ struct bl_container_ops {
      * Read n bytes at byte `offset` of stored tensor i, which has at least offset + n.
      * Thread-safe. The sentence of a failure names file and tensor.
      */
-    bl_status (*read)(const bl_container *container, size_t i, uint64_t offset, void *out,
-                      size_t n, struct bl_err *err);
+    bl_status (*read)(const bl_container *container, size_t i, uint64_t offset, void *out, size_t n,
+                      struct bl_err *err);
     /*
      * A side file (config.json, tokenizer.json ...) as a NUL-terminated block that the caller
      * frees with bl_free(). BL_OK with *out NULL when there is none.
@@ -51,11 +51,11 @@ struct bl_container {
     const char *kind; /* "safetensors", "bln", "gguf" */
     char *path;       /* as opened */
     size_t n_stored;
-    const bl_stored *stored; /* in file order */
-    size_t n_shards;         /* files that hold tensors */
-    const char *const *shard_name; /* plain file names, n_shards of them */
-    uint64_t n_file_bytes;   /* all tensor files together */
-    size_t n_side_files;     /* files beside the tensors that belong to the checkpoint */
+    const bl_stored *stored;           /* in file order */
+    size_t n_shards;                   /* files that hold tensors */
+    const char *const *shard_name;     /* plain file names, n_shards of them */
+    uint64_t n_file_bytes;             /* all tensor files together */
+    size_t n_side_files;               /* files beside the tensors that belong to the checkpoint */
     const char *const *side_file_name; /* plain names, sorted; none for GGUF */
 };
 

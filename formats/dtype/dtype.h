@@ -48,12 +48,12 @@ typedef enum bl_dtype {
 typedef void (*bl_decode_fn)(float *out, const void *in, size_t n);
 
 typedef struct bl_dtype_traits {
-    const char *name;         /* as safetensors or GGUF call it, for people too */
-    uint32_t block_len;       /* elements in a block */
-    uint32_t block_bytes;     /* bytes of a block */
-    bool in_safetensors;      /* safetensors may hold it, under this name */
-    int ggml_type;            /* GGUF's number for it, -1 when it has none */
-    bl_decode_fn to_f32;      /* NULL: not decoded (BOOL, C64) */
+    const char *name;     /* as safetensors or GGUF call it, for people too */
+    uint32_t block_len;   /* elements in a block */
+    uint32_t block_bytes; /* bytes of a block */
+    bool in_safetensors;  /* safetensors may hold it, under this name */
+    int ggml_type;        /* GGUF's number for it, -1 when it has none */
+    bl_decode_fn to_f32;  /* NULL: not decoded (BOOL, C64) */
 } bl_dtype_traits;
 
 const bl_dtype_traits *bl_dtype_traits_of(bl_dtype dtype);

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct bl_json bl_json;         /* a document: owns every value in it */
-typedef struct cJSON bl_json_value;     /* opaque; borrowed from the document */
+typedef struct bl_json bl_json;     /* a document: owns every value in it */
+typedef struct cJSON bl_json_value; /* opaque; borrowed from the document */
 
 typedef enum bl_json_type {
     BL_JSON_NULL,

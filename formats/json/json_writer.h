@@ -12,7 +12,7 @@
 
 typedef struct bl_json_writer {
     bl_text *text;
-    bool compact;    /* no newlines */
+    bool compact; /* no newlines */
     uint32_t depth;
     bool has_member; /* in the innermost object or array */
     bool after_key;
