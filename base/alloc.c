@@ -15,6 +15,16 @@ static atomic_ullong n_calls;
 static atomic_ullong failing_call; /* value of n_calls at which to fail; 0 = never */
 static atomic_llong n_live;
 
+/* n * size, at least 1; false when no object can be that large. */
+static bool block_bytes(size_t *out, size_t n, size_t size)
+{
+    if (__builtin_mul_overflow(n, size, out) || *out > PTRDIFF_MAX)
+        return false;
+    if (*out == 0)
+        *out = 1;
+    return true;
+}
+
 /* Count one call; false when the test hook wants this one to fail. */
 static bool may_allocate(void)
 {
@@ -34,18 +44,18 @@ void *bl_alloc(size_t n, size_t size)
 {
     size_t bytes;
 
-    if (__builtin_mul_overflow(n, size, &bytes) || !may_allocate())
+    if (!block_bytes(&bytes, n, size) || !may_allocate())
         return NULL;
-    return counted(malloc(bytes ? bytes : 1));
+    return counted(malloc(bytes));
 }
 
 void *bl_calloc(size_t n, size_t size)
 {
     size_t bytes;
 
-    if (__builtin_mul_overflow(n, size, &bytes) || !may_allocate())
+    if (!block_bytes(&bytes, n, size) || !may_allocate())
         return NULL;
-    return counted(calloc(1, bytes ? bytes : 1));
+    return counted(calloc(1, bytes));
 }
 
 void *bl_realloc(void *p, size_t n, size_t size)
@@ -53,9 +63,9 @@ void *bl_realloc(void *p, size_t n, size_t size)
     size_t bytes;
     void *grown;
 
-    if (__builtin_mul_overflow(n, size, &bytes) || !may_allocate())
+    if (!block_bytes(&bytes, n, size) || !may_allocate())
         return NULL;
-    grown = realloc(p, bytes ? bytes : 1);
+    grown = realloc(p, bytes);
     return p ? grown : counted(grown);
 }
 

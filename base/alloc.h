@@ -17,7 +17,7 @@ void *bl_realloc(void *p, size_t n, size_t size); /* p stays valid on NULL */
 void bl_free(void *p);
 
 char *bl_strdup(const char *s);
-char *bl_strndup(const char *s, size_t n);
+char *bl_strndup(const char *s, size_t n); /* exactly n bytes and a NUL */
 char *bl_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* For tests: let the k-th allocation from now on fail (1 = the next; 0 = none). */

@@ -1,9 +1,12 @@
-/* arena.c - a chain of blocks, each 64 KiB or as large as one request. */
+/*
+ * arena.c - a chain of blocks: of 64 KiB for small pieces, of its own size for each large one.
+ */
 #include "base/arena.h"
 
 #include "base/alloc.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,25 +19,39 @@ struct bl_arena_block {
     _Alignas(ALIGN) unsigned char bytes[];
 };
 
+/* A new block: the one to fill from now on or, when it is made for one large piece, behind that. */
+static struct bl_arena_block *add_block(bl_arena *arena, size_t bytes)
+{
+    bool large = bytes > BLOCK_BYTES / 4;
+    size_t room = large ? bytes : BLOCK_BYTES;
+    struct bl_arena_block *b = bl_calloc(1, sizeof(*b) + room);
+
+    if (!b)
+        return NULL;
+    b->size = room;
+    if (large && arena->block) {
+        b->before = arena->block->before;
+        arena->block->before = b;
+    } else {
+        b->before = arena->block;
+        arena->block = b;
+    }
+    return b;
+}
+
 void *bl_arena_alloc(bl_arena *arena, size_t n, size_t size)
 {
     struct bl_arena_block *b = arena->block;
     size_t bytes;
     void *p;
 
-    if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2)
+    if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX / 2)
         return NULL;
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    if (!b || b->size - b->used < bytes) {
-        size_t room = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-
-        b = bl_calloc(1, sizeof(*b) + room);
-        if (!b)
-            return NULL;
-        b->size = room;
-        b->before = arena->block;
-        arena->block = b;
-    }
+    if (!b || b->size - b->used < bytes)
+        b = add_block(arena, bytes);
+    if (!b)
+        return NULL;
     p = b->bytes + b->used;
     b->used += bytes;
     return p;

@@ -11,7 +11,7 @@
 struct bl_arena_block;
 
 typedef struct bl_arena {
-    struct bl_arena_block *block; /* the newest; each links to the one before */
+    struct bl_arena_block *block; /* the one that is filled; each links to the next */
 } bl_arena;                       /* zero-initialise */
 
 void *bl_arena_alloc(bl_arena *arena, size_t n, size_t size); /* zeroed, 16-byte aligned; or NULL */

@@ -25,12 +25,15 @@ typedef enum bl_status {
 
 struct bl_err {
     bl_status status;
-    char text[768]; /* one sentence, no full stop, no newline; control characters replaced */
+    char text[768]; /* one sentence, no full stop, no newline; printable UTF-8 */
 };
 
 #define BL_MUST_USE __attribute__((warn_unused_result))
 
-/* Write the sentence and return status, so that callers can `return bl_fail(...)`. err may be NULL. */
+/*
+ * Write the sentence and return status, so that callers can `return bl_fail(...)`. err may be
+ * NULL. A sentence that is too long loses its middle; err->text may be among the arguments.
+ */
 bl_status bl_fail(struct bl_err *err, bl_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -14,6 +14,11 @@ uint64_t bl_hash64(const void *bytes, size_t n)
     return XXH3_64bits(bytes, n);
 }
 
+uint64_t bl_hash64_seeded(const void *bytes, size_t n, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(bytes, n, seed);
+}
+
 bl_status bl_hasher_new(bl_hasher **out, struct bl_err *err)
 {
     bl_hasher *hasher = bl_calloc(1, sizeof(*hasher));

@@ -15,6 +15,7 @@ typedef struct bl_hash128 {
 
 /* XXH3-64 of n bytes, seed 0. */
 uint64_t bl_hash64(const void *bytes, size_t n);
+uint64_t bl_hash64_seeded(const void *bytes, size_t n, uint64_t seed);
 
 /* XXH3-128 over data that comes in pieces. */
 typedef struct bl_hasher bl_hasher;

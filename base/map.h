@@ -1,7 +1,7 @@
 /*
  * map.h - a hash table from byte strings to 32-bit numbers (names to indices).
  *
- * Keys are borrowed: they must outlive the map. Readers may share a map that no longer changes.
+ * Keys are borrowed (never NULL): they must outlive the map. Readers may share a map that no longer changes.
  */
 #ifndef BL_BASE_MAP_H
 #define BL_BASE_MAP_H
@@ -17,7 +17,8 @@ struct bl_map_slot;
 typedef struct bl_map {
     struct bl_map_slot *slot; /* open addressing, a power of two of them */
     size_t n_slots, n_used;
-} bl_map; /* zero-initialise */
+    uint64_t seed; /* random: nobody can make names that collide */
+} bl_map;          /* zero-initialise */
 
 /*
  * Put key -> value. When the key is already there, *was_there is set, nothing changes and the

@@ -12,7 +12,9 @@ bl_status bl_par_for(size_t n, int n_threads, bl_par_fn fn, void *context, struc
     struct bl_err first = { 0 };
 
     if (n_threads > 1 && n < (size_t)n_threads)
-        n_threads = n ? (int)n : 1;
+        n_threads = (int)n;
+    if (n_threads < 1)
+        n_threads = 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads) if (n_threads > 1)
     for (size_t i = 0; i < n; i++) {
         struct bl_err here = { 0 };

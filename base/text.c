@@ -37,7 +37,8 @@ void bl_text_add(bl_text *text, const char *bytes, size_t n)
 {
     if (!reserve(text, n))
         return;
-    memcpy(text->bytes + text->n, bytes, n);
+    if (n > 0) /* bytes may be NULL */
+        memcpy(text->bytes + text->n, bytes, n);
     text->n += n;
     text->bytes[text->n] = '\0';
 }
