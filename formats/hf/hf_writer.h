@@ -1,0 +1,47 @@
+/*
+ * hf_writer.h - a Hugging Face folder: shards, their index, side files; all or nothing.
+ *
+ * Calling sequence:
+ *     bl_hf_writer_begin(&w, "out", force, plan, n, shard_size, err);   opens out.partial/
+ *     bl_hf_writer_write(w, bytes, n, err); ...      data of all tensors in the order of the plan
+ *     bl_hf_writer_side_file(w, "config.json", text, n, err);           at any time
+ *     bl_hf_writer_commit(&w, err);                                     becomes out/
+ * or  bl_hf_writer_abort(&w);                                           removes out.partial/
+ *
+ * A shard takes tensors until the next would bring its data over shard_size bytes; a tensor is
+ * never split, so a larger one has a shard to itself. 0: everything in one file. Names are those
+ * of the published checkpoints: model-00001-of-000163.safetensors; one shard is model.safetensors
+ * and has no index. The same plan gives the same bytes. Not thread-safe: one ordered writer.
+ */
+#ifndef BL_FORMATS_HF_WRITER_H
+#define BL_FORMATS_HF_WRITER_H
+
+#include "base/err.h"
+#include "formats/ckpt/container.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bl_hf_writer bl_hf_writer;
+
+/*
+ * plan: of each bl_stored the name, dtype, ndim and dim count. The plan and its names are borrowed
+ * until commit or abort. Refuses what bl_outdir_begin() refuses, a plan that
+ * bl_safetensors_check_plan() refuses, and a disk with too little space (BL_E_IO).
+ */
+BL_MUST_USE bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
+                                         const bl_stored *plan, size_t n, uint64_t shard_size,
+                                         struct bl_err *err);
+/* Pieces may have any length; they may end inside a tensor or run across several. */
+BL_MUST_USE bl_status bl_hf_writer_write(bl_hf_writer *w, const void *bytes, size_t n,
+                                         struct bl_err *err);
+/* name: a plain file name that is no shard, no index and was not written before. */
+BL_MUST_USE bl_status bl_hf_writer_side_file(bl_hf_writer *w, const char *name, const void *bytes,
+                                             size_t n, struct bl_err *err);
+size_t bl_hf_writer_n_shards(const bl_hf_writer *w);
+/* Ends the writer and sets it to NULL, also on failure: then nothing is left on the disk. */
+BL_MUST_USE bl_status bl_hf_writer_commit(bl_hf_writer **w, struct bl_err *err);
+void bl_hf_writer_abort(bl_hf_writer **w); /* NULL inside is allowed */
+
+#endif
