@@ -10,7 +10,11 @@
 
 #include "base/err.h"
 
-/* Catch SIGINT, SIGTERM and SIGHUP from now on. Called once, by the program's main(). */
+/*
+ * Catch SIGINT, SIGTERM and SIGHUP from now on, except those that are ignored (nohup). The second
+ * signal of a kind is not caught: it ends the program at once. SIGXFSZ is ignored, so that a file
+ * size limit is a failed write. Called once, by the program's main().
+ */
 void bl_cancel_on_signals(void);
 
 /* The signal that arrived, 0 if none. */

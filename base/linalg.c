@@ -1,7 +1,9 @@
 /* linalg.c - cblas, held to one thread a call. */
 #include "base/linalg.h"
 
+#include <assert.h>
 #include <cblas.h>
+#include <limits.h>
 #include <pthread.h>
 
 /* Only OpenBLAS has this; another BLAS is expected to be set to one thread by its own means. */
@@ -21,6 +23,8 @@ static void gemm(CBLAS_TRANSPOSE transpose_b, size_t m, size_t n, size_t k, floa
 {
     if (m == 0 || n == 0)
         return;
+    assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX);
+    assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
     pthread_once(&once, use_one_thread);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_b, (int)m, (int)n, (int)k, alpha, a,
                 (int)lda, b, (int)ldb, beta, c, (int)ldc);

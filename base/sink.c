@@ -1,19 +1,21 @@
 /*
  * sink.c - atomic output files and directories. Every system call that changes the disk passes
- * through attempt(), where tests can make the k-th one fail.
+ * through bl_publish_attempt(), where tests can make the k-th one fail. Names, and the rename at
+ * the end, are publish.c's.
  */
 #include "base/sink.h"
 
 #include "base/alloc.h"
 #include "base/cancel.h"
+#include "base/publish.h"
 #include "base/size.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,11 +24,9 @@
 enum { BUFFER_BYTES = 1 << 20 };
 
 struct bl_sink {
-    char *final;           /* the name after commit */
-    char *partial;         /* the name before */
+    bl_publish publish;    /* inside a folder: only the names, and what was created */
+    bl_outdir *outdir;     /* the folder whose rename publishes the file, or NULL */
     int fd;                /* -1 once closed */
-    bool in_outdir;        /* the directory's rename publishes the file */
-    bool created;          /* partial exists and is ours */
     struct bl_err failure; /* the first write that failed; status BL_OK = none */
     uint64_t flushed;      /* bytes handed to the kernel */
     size_t buffered;
@@ -34,122 +34,46 @@ struct bl_sink {
 };
 
 struct bl_outdir {
-    char *final;
-    char *partial;
-    bool created, replace;
+    bl_publish publish;
+    int fd;        /* of the partial folder: held open, so that its inode is not used again */
+    size_t n_open; /* files not yet committed or aborted */
 };
-
-static uint64_t n_calls, failing_call;
 
 void bl_sink_fail_at(uint64_t k)
 {
-    failing_call = k ? n_calls + k : 0;
+    bl_publish_fail_at(k);
 }
 
 uint64_t bl_sink_call_count(void)
 {
-    return n_calls;
-}
-
-/* True when the system call that follows may run; else errno is ENOSPC. */
-static bool attempt(void)
-{
-    if (++n_calls != failing_call)
-        return true;
-    errno = ENOSPC;
-    return false;
-}
-
-static bool exists(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
-/* The folder that path lies in, to be freed. */
-static char *parent_of(const char *path)
-{
-    const char *slash;
-    size_t n = strlen(path);
-
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    slash = memrchr(path, '/', n);
-    if (!slash)
-        return bl_strdup(".");
-    return bl_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-}
-
-/* fsync the folder that path lies in, so that a rename survives a power cut. */
-static bl_status sync_parent(const char *path, struct bl_err *err)
-{
-    char *folder = parent_of(path);
-    bl_status rc = BL_OK;
-    int fd;
-
-    if (!folder)
-        return bl_fail_nomem(err, path);
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot fsync a directory (EINVAL): then the rename is all there is. */
-    if (fd < 0 || !attempt() || (fsync(fd) != 0 && errno != EINVAL))
-        rc = bl_fail_errno(err, errno, "%s: cannot sync the folder", folder);
-    if (fd >= 0)
-        close(fd);
-    bl_free(folder);
-    return rc;
-}
-
-/* Remove trailing slashes: "out/" and "out" are the same output. */
-static char *clean_path(const char *path)
-{
-    size_t n = strlen(path);
-
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    return bl_strndup(path, n);
-}
-
-/* The checks that a file and a directory share before anything is created. */
-static bl_status check_free(const char *final, const char *partial, bool force, struct bl_err *err)
-{
-    if (force)
-        return BL_OK;
-    if (exists(final))
-        return bl_fail(err, BL_E_USAGE, "%s: already exists (--force replaces it)", final);
-    if (exists(partial))
-        return bl_fail(err, BL_E_USAGE, "%s: left by an unfinished run (--force replaces it)",
-                       partial);
-    return BL_OK;
+    return bl_publish_call_count();
 }
 
 static bl_status open_partial(bl_sink *sink, struct bl_err *err)
 {
-    if (attempt())
-        sink->fd = open(sink->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const char *path = sink->publish.partial;
+
+    /* What an unfinished run left is not written over but removed: it may be open elsewhere. */
+    if (sink->publish.force && (!bl_publish_attempt() || unlink(path) != 0) && errno != ENOENT)
+        return bl_fail_errno(err, errno, "%s: cannot remove", path);
+    if (bl_publish_attempt())
+        sink->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (sink->fd < 0 && errno == ENOENT)
+        return bl_fail(err, BL_E_IO, "%s: cannot create: its folder does not exist", path);
     if (sink->fd < 0)
-        return bl_fail_errno(err, errno, "%s: cannot create", sink->partial);
-    sink->created = true;
-    return BL_OK;
+        return bl_fail_errno(err, errno, "%s: cannot create", path);
+    return bl_publish_remember(&sink->publish, err);
 }
 
 bl_status bl_sink_begin(bl_sink **out, const char *path, bool force, struct bl_err *err)
 {
     bl_sink *sink = bl_calloc(1, sizeof(*sink));
-    struct stat st;
     bl_status rc;
 
     if (!sink)
         return bl_fail_nomem(err, path);
     sink->fd = -1;
-    sink->final = bl_strdup(path);
-    sink->partial = bl_format("%s.partial", path);
-    if (!sink->final || !sink->partial)
-        rc = bl_fail_nomem(err, path);
-    else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        rc = bl_fail(err, BL_E_USAGE, "%s: exists and is not a regular file", path);
-    else
-        rc = check_free(sink->final, sink->partial, force, err);
+    rc = bl_publish_begin(&sink->publish, path, S_IFREG, force, err);
     if (rc == BL_OK)
         rc = open_partial(sink, err);
     if (rc != BL_OK) {
@@ -173,23 +97,42 @@ static bl_status repeat_failure(const bl_sink *sink, struct bl_err *err)
     return bl_fail(err, sink->failure.status, "%s", sink->failure.text);
 }
 
-static bl_status write_out(bl_sink *sink, const unsigned char *bytes, size_t n, struct bl_err *err)
+/* Write n bytes at offset, however few of them the kernel takes at a time. */
+static bl_status write_at(bl_sink *sink, uint64_t offset, const unsigned char *bytes, size_t n,
+                          struct bl_err *err)
 {
     while (n > 0) {
         ssize_t put = -1;
 
-        if (attempt())
-            put = write(sink->fd, bytes, n < INT_MAX ? n : INT_MAX);
-        if (put < 0 && errno == EINTR && bl_cancel_signal() == 0)
+        if (bl_publish_attempt())
+            put = pwrite(sink->fd, bytes, n < INT_MAX ? n : INT_MAX, (off_t)offset);
+        if (put < 0 && errno == EINTR) {
+            bl_status rc = bl_cancel_check(err);
+
+            if (rc != BL_OK)
+                return rc;
             continue;
-        if (put < 0)
-            return bl_fail_errno(err, errno, "%s: cannot write after %" PRIu64 " bytes",
-                                 sink->partial, sink->flushed);
+        }
+        if (put == 0) /* no reason given: do not ask for ever */
+            errno = EIO;
+        if (put <= 0)
+            return bl_fail_errno(err, errno, "%s: cannot write at byte %" PRIu64,
+                                 sink->publish.partial, offset);
         bytes += put;
         n -= (size_t)put;
-        sink->flushed += (uint64_t)put;
+        offset += (uint64_t)put;
     }
     return BL_OK;
+}
+
+/* Append to what the kernel has. */
+static bl_status write_out(bl_sink *sink, const unsigned char *bytes, size_t n, struct bl_err *err)
+{
+    bl_status rc = write_at(sink, sink->flushed, bytes, n, err);
+
+    if (rc == BL_OK)
+        sink->flushed += n;
+    return rc;
 }
 
 static bl_status flush(bl_sink *sink, struct bl_err *err)
@@ -212,7 +155,7 @@ bl_status bl_sink_write(bl_sink *sink, const void *bytes, size_t n, struct bl_er
         rc = flush(sink, &here);
     if (rc == BL_OK && n >= BUFFER_BYTES) {
         rc = write_out(sink, bytes, n, &here);
-    } else if (rc == BL_OK) {
+    } else if (rc == BL_OK && n > 0) {
         memcpy(sink->buffer + sink->buffered, bytes, n);
         sink->buffered += n;
     }
@@ -239,28 +182,16 @@ bl_status bl_sink_patch(bl_sink *sink, uint64_t offset, const void *bytes, size_
                         struct bl_err *err)
 {
     struct bl_err here = { 0 };
-    const unsigned char *from = bytes;
     bl_status rc;
 
     if (sink->failure.status != BL_OK)
         return repeat_failure(sink, err);
-    rc = flush(sink, &here);
-    while (rc == BL_OK && n > 0) {
-        ssize_t put = -1;
-
-        if (attempt())
-            put = pwrite(sink->fd, from, n, (off_t)offset);
-        if (put < 0 && errno == EINTR && bl_cancel_signal() == 0)
-            continue;
-        if (put < 0) {
-            rc = bl_fail_errno(&here, errno, "%s: cannot write at byte %" PRIu64, sink->partial,
-                               offset);
-            break;
-        }
-        from += put;
-        offset += (uint64_t)put;
-        n -= (size_t)put;
-    }
+    assert(bl_range_fits(offset, n, bl_sink_offset(sink)));
+    rc = bl_cancel_check(&here);
+    if (rc == BL_OK)
+        rc = flush(sink, &here);
+    if (rc == BL_OK)
+        rc = write_at(sink, offset, bytes, n, &here);
     if (rc != BL_OK && err)
         *err = here;
     return remember(sink, rc, &here);
@@ -275,46 +206,51 @@ uint64_t bl_sink_offset(const bl_sink *sink)
 static bl_status settle(bl_sink *sink, struct bl_err *err)
 {
     bl_status rc;
-    int closed;
+    int answer;
 
     if (sink->failure.status != BL_OK)
         return repeat_failure(sink, err);
-    rc = flush(sink, err);
+    rc = bl_cancel_check(err);
+    if (rc == BL_OK)
+        rc = flush(sink, err);
     if (rc != BL_OK)
         return rc;
-    if (!attempt() || fsync(sink->fd) != 0)
-        return bl_fail_errno(err, errno, "%s: cannot sync", sink->partial);
-    closed = close(sink->fd);
+    do
+        answer = bl_publish_attempt() ? fsync(sink->fd) : -1;
+    while (answer != 0 && errno == EINTR && bl_cancel_signal() == 0);
+    if (answer != 0 && errno == EINTR)
+        return bl_cancel_check(err);
+    if (answer != 0)
+        return bl_fail_errno(err, errno, "%s: cannot sync", sink->publish.partial);
+    answer = close(sink->fd);
     sink->fd = -1;
-    if (closed != 0)
-        return bl_fail_errno(err, errno, "%s: cannot close", sink->partial);
+    if (answer != 0)
+        return bl_fail_errno(err, errno, "%s: cannot close", sink->publish.partial);
     return BL_OK;
 }
 
 static void free_sink(bl_sink *sink)
 {
-    bl_free(sink->final);
-    bl_free(sink->partial);
+    if (sink->outdir)
+        sink->outdir->n_open--;
+    bl_publish_release(&sink->publish);
     bl_free(sink);
 }
 
 bl_status bl_sink_commit(bl_sink **handle, struct bl_err *err)
 {
     bl_sink *sink = *handle;
+    bool replaced = false;
     bl_status rc = settle(sink, err);
 
-    if (rc == BL_OK && !sink->in_outdir) {
-        if (!attempt() || rename(sink->partial, sink->final) != 0) {
-            rc = bl_fail_errno(err, errno, "%s: cannot rename to %s", sink->partial, sink->final);
-        } else {
-            sink->created = false; /* it has its final name: no longer ours to remove */
-            rc = sync_parent(sink->final, err);
-        }
-    }
+    if (rc == BL_OK && !sink->outdir)
+        rc = bl_publish_commit(&replaced, &sink->publish, err);
     if (rc != BL_OK) {
         bl_sink_abort(handle);
         return rc;
     }
+    if (replaced)
+        unlink(sink->publish.partial);
     free_sink(sink);
     *handle = NULL;
     return BL_OK;
@@ -328,52 +264,107 @@ void bl_sink_abort(bl_sink **handle)
         return;
     if (sink->fd >= 0)
         close(sink->fd);
-    if (sink->created)
-        unlink(sink->partial);
+    if (bl_publish_is_ours(&sink->publish))
+        unlink(sink->publish.partial);
     free_sink(sink);
     *handle = NULL;
+}
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), n_suffix = strlen(suffix);
+
+    return n >= n_suffix && strcmp(s + n - n_suffix, suffix) == 0;
+}
+
+/* What --force may remove: an empty folder, or plain files with those of a checkpoint among them. */
+static bl_status check_replaceable(const char *path, bool finished, struct bl_err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    bool config = false, weights = false, empty = true, other = false;
+    const struct dirent *e;
+    struct stat st;
+
+    if (!d) {
+        bl_status rc = bl_fail_errno(err, errno, "%s: cannot replace", path);
+
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    while ((e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        empty = false;
+        config = config || strcmp(e->d_name, "config.json") == 0;
+        weights = weights || has_suffix(e->d_name, ".safetensors") ||
+                  has_suffix(e->d_name, ".safetensors.index.json");
+        other =
+            other || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode);
+    }
+    closedir(d);
+    if (empty || (!other && (finished ? config && weights : config || weights)))
+        return BL_OK;
+    return bl_fail(err, BL_E_USAGE,
+                   "%s: not replaced, it does not hold a checkpoint alone; remove it yourself",
+                   path);
 }
 
 /* Remove a folder of plain files; nothing else is ever inside one of ours. */
 static void remove_folder(const char *path)
 {
-    DIR *d = opendir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     const struct dirent *e;
 
     if (d) {
         while ((e = readdir(d)))
-            unlinkat(dirfd(d), e->d_name, 0); /* fails on "." and "..", which is fine */
+            unlinkat(fd, e->d_name, 0); /* fails on "." and "..", which is fine */
         closedir(d);
+    } else if (fd >= 0) {
+        close(fd);
     }
     rmdir(path);
 }
 
-/* A folder may be replaced when it is empty or holds a checkpoint: never somebody's home. */
-static bl_status check_replaceable(const char *path, struct bl_err *err)
+/* With force, the folder under the final name is one that may go: at the start and at the end. */
+static bl_status check_final(const bl_outdir *dir, struct bl_err *err)
 {
-    DIR *d = opendir(path);
-    const struct dirent *e;
-    bool empty = true, checkpoint = false, nested = false;
+    struct stat st;
 
-    if (!d)
-        return bl_fail_errno(err, errno, "%s: cannot replace", path);
-    while ((e = readdir(d))) {
-        struct stat st;
+    if (!dir->publish.force || lstat(dir->publish.final, &st) != 0)
+        return BL_OK;
+    return check_replaceable(dir->publish.final, true, err);
+}
 
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        empty = false;
-        if (strcmp(e->d_name, "config.json") == 0)
-            checkpoint = true;
-        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
-            nested = true;
+/* With force: see that what is there may go, and clear what an unfinished run left. */
+static bl_status make_room(const bl_outdir *dir, struct bl_err *err)
+{
+    const bl_publish *p = &dir->publish;
+    bl_status rc = check_final(dir, err);
+    struct stat st;
+
+    if (rc == BL_OK && p->force && lstat(p->partial, &st) == 0) {
+        rc = check_replaceable(p->partial, false, err);
+        if (rc == BL_OK)
+            remove_folder(p->partial);
     }
-    closedir(d);
-    if (nested || (!empty && !checkpoint))
-        return bl_fail(err, BL_E_USAGE,
-                       "%s: not replaced, it holds more than a checkpoint; remove it yourself",
-                       path);
-    return BL_OK;
+    return rc;
+}
+
+static bl_status create_folder(bl_outdir *dir, struct bl_err *err)
+{
+    const char *path = dir->publish.partial;
+    bl_status rc;
+
+    if (!bl_publish_attempt() || mkdir(path, 0777) != 0)
+        return bl_fail_errno(err, errno, "%s: cannot create the folder", path);
+    rc = bl_publish_remember(&dir->publish, err);
+    if (rc != BL_OK)
+        return rc;
+    dir->fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return dir->fd >= 0 ? BL_OK : bl_fail_errno(err, errno, "%s: cannot open", path);
 }
 
 bl_status bl_outdir_begin(bl_outdir **out, const char *path, bool force, struct bl_err *err)
@@ -383,25 +374,12 @@ bl_status bl_outdir_begin(bl_outdir **out, const char *path, bool force, struct 
 
     if (!dir)
         return bl_fail_nomem(err, path);
-    dir->final = clean_path(path);
-    dir->partial = dir->final ? bl_format("%s.partial", dir->final) : NULL;
-    if (!dir->partial) {
-        bl_outdir_abort(&dir);
-        return bl_fail_nomem(err, path);
-    }
-    rc = check_free(dir->final, dir->partial, force, err);
-    if (rc == BL_OK && exists(dir->final)) {
-        dir->replace = true;
-        rc = check_replaceable(dir->final, err);
-    }
-    if (rc == BL_OK) {
-        if (exists(dir->partial))
-            remove_folder(dir->partial);
-        if (!attempt() || mkdir(dir->partial, 0777) != 0)
-            rc = bl_fail_errno(err, errno, "%s: cannot create the folder", dir->partial);
-        else
-            dir->created = true;
-    }
+    dir->fd = -1;
+    rc = bl_publish_begin(&dir->publish, path, S_IFDIR, force, err);
+    if (rc == BL_OK)
+        rc = make_room(dir, err);
+    if (rc == BL_OK)
+        rc = create_folder(dir, err);
     if (rc != BL_OK) {
         bl_outdir_abort(&dir);
         return rc;
@@ -412,16 +390,21 @@ bl_status bl_outdir_begin(bl_outdir **out, const char *path, bool force, struct 
 
 bl_status bl_outdir_file(bl_sink **out, bl_outdir *dir, const char *name, struct bl_err *err)
 {
-    bl_sink *sink = bl_calloc(1, sizeof(*sink));
+    bl_sink *sink;
     bl_status rc;
 
+    if (*name == '\0' || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return bl_fail(err, BL_E_USAGE, "%s: '%s' is not a plain file name", dir->publish.final,
+                       name);
+    sink = bl_calloc(1, sizeof(*sink));
     if (!sink)
         return bl_fail_nomem(err, name);
     sink->fd = -1;
-    sink->in_outdir = true;
-    sink->final = bl_format("%s/%s", dir->final, name);
-    sink->partial = bl_format("%s/%s", dir->partial, name);
-    if (!sink->final || !sink->partial)
+    sink->outdir = dir;
+    dir->n_open++;
+    sink->publish.final = bl_format("%s/%s", dir->publish.final, name);
+    sink->publish.partial = bl_format("%s/%s", dir->publish.partial, name);
+    if (!sink->publish.final || !sink->publish.partial)
         rc = bl_fail_nomem(err, name);
     else
         rc = open_partial(sink, err);
@@ -433,34 +416,21 @@ bl_status bl_outdir_file(bl_sink **out, bl_outdir *dir, const char *name, struct
     return BL_OK;
 }
 
-/* Put the finished folder in its place; a folder that was there is swapped out, then removed. */
-static bl_status publish(const bl_outdir *dir, struct bl_err *err)
-{
-    if (!dir->replace) {
-        if (!attempt() || rename(dir->partial, dir->final) != 0)
-            return bl_fail_errno(err, errno, "%s: cannot rename to %s", dir->partial, dir->final);
-        return BL_OK;
-    }
-    if (!attempt() || renameat2(AT_FDCWD, dir->partial, AT_FDCWD, dir->final, RENAME_EXCHANGE) != 0)
-        return bl_fail_errno(err, errno, "%s: cannot take the place of %s", dir->partial,
-                             dir->final);
-    remove_folder(dir->partial);
-    return BL_OK;
-}
-
 bl_status bl_outdir_commit(bl_outdir **handle, struct bl_err *err)
 {
     bl_outdir *dir = *handle;
-    char *inside = bl_format("%s/.", dir->partial);
-    bl_status rc = inside ? sync_parent(inside, err) : bl_fail_nomem(err, dir->final);
+    bool replaced = false;
+    bl_status rc = bl_cancel_check(err);
 
-    bl_free(inside);
+    assert(dir->n_open == 0);
     if (rc == BL_OK)
-        rc = publish(dir, err);
-    if (rc == BL_OK) {
-        dir->created = false;
-        rc = sync_parent(dir->final, err);
-    }
+        rc = bl_publish_sync_folder(dir->publish.partial, err);
+    if (rc == BL_OK)
+        rc = check_final(dir, err);
+    if (rc == BL_OK)
+        rc = bl_publish_commit(&replaced, &dir->publish, err);
+    if (replaced)
+        remove_folder(dir->publish.partial);
     bl_outdir_abort(handle); /* removes what was not published, and frees */
     return rc;
 }
@@ -471,17 +441,18 @@ void bl_outdir_abort(bl_outdir **handle)
 
     if (!dir)
         return;
-    if (dir->created)
-        remove_folder(dir->partial);
-    bl_free(dir->final);
-    bl_free(dir->partial);
+    if (bl_publish_is_ours(&dir->publish))
+        remove_folder(dir->publish.partial);
+    if (dir->fd >= 0)
+        close(dir->fd);
+    bl_publish_release(&dir->publish);
     bl_free(dir);
     *handle = NULL;
 }
 
 bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err)
 {
-    char *folder = parent_of(path);
+    char *folder = bl_publish_parent(path);
     struct statvfs vfs;
     uint64_t room;
     int answer;

@@ -7,13 +7,18 @@
  *     bl_sink_commit(&sink, err);                   flush, fsync, rename, fsync the directory
  * or  bl_sink_abort(&sink);                         removes x.gguf.partial
  *
- * Nothing appears under the final name until commit has succeeded. A write that fails is
- * remembered: every later write and the commit fail with the same sentence. Commit and abort
- * both end the sink and set it to NULL; abort of NULL does nothing, so `bl_sink_abort(&sink)`
- * at a `done:` label is always right.
+ * Nothing appears under the final name until commit has succeeded, and nothing is left after a
+ * failure: commit renames, and takes the name back when the folder cannot be synced. A write that
+ * fails is remembered: every later write and the commit fail with the same sentence. Commit and
+ * abort both end the sink and set it to NULL; abort of NULL does nothing, so
+ * `bl_sink_abort(&sink)` at a `done:` label is always right.
  *
  * A directory is the same with many files (bl_outdir): they are written into NAME.partial/,
  * which is renamed as a whole.
+ *
+ * --force replaces a file by a file, and a folder when it is empty or holds a checkpoint (plain
+ * files only, config.json and safetensors among them); links are never followed. Without it a
+ * name that somebody else took while we wrote is not replaced either.
  *
  * Not thread-safe: one ordered writer.
  */
@@ -30,8 +35,9 @@ typedef struct bl_sink bl_sink;
 typedef struct bl_outdir bl_outdir;
 
 /*
- * Refuses (BL_E_USAGE) when path exists, or when path.partial does (left by another run), unless
- * force. Fails with BL_E_IO when the folder is missing or not writable.
+ * Refuses (BL_E_USAGE) when path is no name for a file, or is something else or a link; and,
+ * unless force, when path exists or path.partial does (left by another run). Fails with BL_E_IO
+ * when the folder is missing or not writable.
  */
 BL_MUST_USE bl_status bl_sink_begin(bl_sink **out, const char *path, bool force,
                                     struct bl_err *err);
