@@ -1,0 +1,112 @@
+/* attention.c - what both kinds of attention share: the loop over heads, sequences and blocks. */
+#include "model/attention.h"
+
+#include "base/alloc.h"
+#include "base/par.h"
+#include "base/size.h"
+#include "model/linear.h"
+#include "model/op_attention.h"
+#include "model/rows.h"
+
+struct heads_job {
+    const bl_attention_heads *heads;
+    size_t n_seqs, n_positions, n_blocks;
+    float *scores; /* [n_threads][BL_ATTENTION_BLOCK][n_positions] */
+};
+
+static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct heads_job *job = context;
+    const bl_attention_heads *g = job->heads;
+    size_t per_block = g->n_heads * job->n_seqs;
+    size_t block = job->n_blocks - 1 - i / per_block; /* the longest first: threads end together */
+    size_t head = i % g->n_heads, kv = head / g->heads_per_kv;
+    size_t row = i % per_block / g->n_heads * job->n_positions;
+    size_t first = block * BL_ATTENTION_BLOCK;
+    const float *q = g->q + row * g->ldq + head * (g->own_dim + g->shared_dim);
+    bl_attention_head h = {
+        .part[0] = { q, g->k + row * g->ldk + kv * g->k_stride, g->ldq, g->ldk, g->own_dim },
+        .n_parts = 1,
+        .v = g->v + row * g->ldv + kv * g->v_stride,
+        .ldv = g->ldv,
+        .v_dim = g->v_dim,
+        .out = g->out + row * g->ldout + head * g->v_dim,
+        .ldout = g->ldout,
+        .scale = g->scale,
+    };
+
+    (void)err;
+    if (g->shared_k)
+        h.part[h.n_parts++] = (bl_attention_part){ q + g->own_dim, g->shared_k + row * g->ld_shared,
+                                                   g->ldq, g->ld_shared, g->shared_dim };
+    bl_attention(&h, first, (size_t)bl_min_u64(BL_ATTENTION_BLOCK, job->n_positions - first),
+                 job->scores + (size_t)i_thread * BL_ATTENTION_BLOCK * job->n_positions);
+    return BL_OK;
+}
+
+bl_status bl_attention_heads_run(const bl_attention_heads *heads, size_t n_seqs, size_t n_positions,
+                                 int n_threads, struct bl_err *err)
+{
+    struct heads_job job = { heads, n_seqs, n_positions, 0, NULL };
+    bl_status rc;
+
+    job.n_blocks = (size_t)bl_ceil_div_u64(n_positions, BL_ATTENTION_BLOCK);
+    job.scores =
+        bl_alloc((size_t)n_threads * BL_ATTENTION_BLOCK, n_positions * sizeof(*job.scores));
+    if (!job.scores)
+        return bl_fail_nomem(err, "attention scores");
+    rc = bl_par_for(heads->n_heads * n_seqs * job.n_blocks, n_threads, attend_block, &job, err);
+    bl_free(job.scores);
+    return rc;
+}
+
+struct rotate_job {
+    float *x;
+    size_t ldx, n_heads, head_stride, n_positions;
+    const bl_rope *rope;
+};
+
+static void rotate_rows(void *context, size_t row, size_t n_rows, int i_thread)
+{
+    const struct rotate_job *job = context;
+
+    (void)i_thread;
+    for (size_t t = row; t < row + n_rows; t++)
+        bl_rope_rotate(job->x + t * job->ldx, job->n_heads, job->head_stride, job->rope,
+                       t % job->n_positions);
+}
+
+bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,
+                              const bl_rope *rope, const bl_state *state, int n_threads,
+                              struct bl_err *err)
+{
+    struct rotate_job job = { x, ldx, n_heads, head_stride, state->n_positions, rope };
+
+    return bl_rows_for(state->n_tokens, n_threads, rotate_rows, &job, err);
+}
+
+bl_status bl_attention_output(bl_state *state, const float *out, uint32_t layer,
+                              const bl_weights *weights, const bl_taps *taps, struct bl_err *err)
+{
+    const bl_network *net = weights->network;
+    size_t n = net->n_heads * (size_t)net->v_dim, hidden = state->hidden_size;
+    const bl_activation seen = { .tap = BL_TAP_ATTENTION_HEADS,
+                                 .layer = layer,
+                                 .expert = -1,
+                                 .n_rows = state->n_tokens,
+                                 .n_cols = n,
+                                 .ld = n,
+                                 .value = out };
+    bl_linear l = { .y = state->hidden,
+                    .ldy = hidden,
+                    .x = out,
+                    .ldx = n,
+                    .n_tokens = state->n_tokens,
+                    .n_rows = hidden,
+                    .add = true };
+    bl_status rc = bl_taps_show(taps, &seen, err);
+
+    if (rc == BL_OK)
+        rc = bl_weights_find(&l.weight, weights, layer, "self_attn.o_proj.weight", hidden, n, err);
+    return rc == BL_OK ? bl_linear_run(&l, weights, err) : rc;
+}

@@ -1,0 +1,58 @@
+/*
+ * attention.h - the attention half of a layer: hidden += Wo Attention(RMSNorm(hidden)).
+ *
+ * Two kinds, told apart by the network's data: multi-head latent attention (attention_mla.c) and
+ * grouped-query attention (attention_gqa.c). Both go through the heads in groups, so that q, k and
+ * v of all heads never exist at once. Sequences do not see each other.
+ *
+ * Memory beside the state, floats per token: hidden_size or heads * v_dim, whichever is larger,
+ * the latents, and q, k, v of BL_ATTENTION_GROUP heads; per thread one block of scores.
+ */
+#ifndef BL_MODEL_ATTENTION_H
+#define BL_MODEL_ATTENTION_H
+
+#include "model/op_rope.h"
+#include "model/state.h"
+#include "model/taps.h"
+#include "model/weights.h"
+
+enum { BL_ATTENTION_GROUP = 16 }; /* query heads that are computed together */
+
+BL_MUST_USE bl_status bl_attention_mla(bl_state *state, uint32_t layer, const bl_weights *weights,
+                                       const bl_taps *taps, struct bl_err *err);
+
+BL_MUST_USE bl_status bl_attention_gqa(bl_state *state, uint32_t layer, const bl_weights *weights,
+                                       const bl_taps *taps, struct bl_err *err);
+
+/* q, k and v of a group of heads for all tokens, rotated, and where their result goes. */
+typedef struct bl_attention_heads {
+    uint32_t n_heads;      /* query heads in the group */
+    uint32_t heads_per_kv; /* query heads that share a k and a v */
+    const float *q;        /* [T][n_heads][own_dim + shared_dim] */
+    size_t ldq;
+    const float *k; /* per kv head k_stride apart: own_dim values */
+    size_t ldk, k_stride, own_dim;
+    const float *shared_k; /* [T][shared_dim]: one k for all heads, or NULL */
+    size_t ld_shared, shared_dim;
+    const float *v; /* per kv head v_stride apart: v_dim values */
+    size_t ldv, v_stride, v_dim;
+    float *out; /* [T][n_heads][v_dim] */
+    size_t ldout;
+    float scale;
+} bl_attention_heads;
+
+/* Causal attention of every head of the group over every sequence. */
+BL_MUST_USE bl_status bl_attention_heads_run(const bl_attention_heads *heads, size_t n_seqs,
+                                             size_t n_positions, int n_threads, struct bl_err *err);
+
+/* Rotate x[T][n_heads][dim] (heads head_stride apart, tokens ldx) by each token's position. */
+BL_MUST_USE bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,
+                                          const bl_rope *rope, const bl_state *state, int n_threads,
+                                          struct bl_err *err);
+
+/* hidden += Wo out, with out[T][n_heads * v_dim] of all heads. */
+BL_MUST_USE bl_status bl_attention_output(bl_state *state, const float *out, uint32_t layer,
+                                          const bl_weights *weights, const bl_taps *taps,
+                                          struct bl_err *err);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * attention_mla.c - multi-head latent attention in its naive form (arXiv 2405.04434, 2.1).
+ *
+ *     cq = RMSNorm(Wq_a x)            q = Wq_b cq      [heads][nope + rope]   (or q = Wq x)
+ *     a  = Wkv_a x                    c = RMSNorm(a[:kv_lora])   k_pe = rope(a[kv_lora:])
+ *     kv = Wkv_b c                    [heads][nope k | v]
+ *     score = scale (q_nope . k_nope + rope(q_pe) . k_pe)        one k_pe for all heads
+ */
+#include "model/attention.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "model/linear.h"
+#include "model/norm.h"
+
+struct mla {
+    bl_state *state;
+    uint32_t layer;
+    const bl_weights *weights;
+    const bl_taps *taps;
+    const bl_network *net;
+    const bl_config *config;
+    size_t n_tokens;
+    bl_rope rope;
+    size_t ld_latent; /* kv_lora + rope */
+    float *x;         /* [T][hidden] */
+    float *query;     /* [T][q_lora], or NULL */
+    float *latent;    /* [T][kv_lora + rope]: c, k_pe */
+    float *q, *kv;    /* [T][group][nope + rope], [T][group][nope + v] */
+    float *out;       /* [T][heads * v] */
+};
+
+static void release(struct mla *m)
+{
+    bl_rope_release(&m->rope);
+    bl_free(m->x);
+    bl_free(m->query);
+    bl_free(m->latent);
+    bl_free(m->q);
+    bl_free(m->kv);
+    bl_free(m->out);
+}
+
+static bl_status allocate(float **out, size_t n_tokens, size_t n, struct bl_err *err)
+{
+    *out = bl_alloc(n_tokens, n * sizeof(**out));
+    return *out ? BL_OK : bl_fail_nomem(err, "attention");
+}
+
+/* y[T][n] = W x for the whole tensor `suffix`. */
+static bl_status project(float *y, const struct mla *m, const char *suffix, size_t n,
+                         struct bl_err *err)
+{
+    bl_linear l = { .y = y,
+                    .ldy = n,
+                    .x = m->x,
+                    .ldx = m->state->hidden_size,
+                    .n_tokens = m->n_tokens,
+                    .n_rows = n };
+    bl_status rc = bl_weights_find(&l.weight, m->weights, m->layer, suffix, n, l.ldx, err);
+
+    return rc == BL_OK ? bl_linear_run(&l, m->weights, err) : rc;
+}
+
+/* The first n values of each row of x, normalised in place. */
+static bl_status norm_latent(float *x, size_t ld, size_t n, const struct mla *m, const char *suffix,
+                             bl_tap tap, struct bl_err *err)
+{
+    const bl_activation seen = { .tap = tap,
+                                 .layer = m->layer,
+                                 .expert = -1,
+                                 .n_rows = m->n_tokens,
+                                 .n_cols = n,
+                                 .ld = ld,
+                                 .value = x };
+    bl_norm norm = { .y = x,
+                     .ldy = ld,
+                     .x = x,
+                     .ldx = ld,
+                     .n_rows = m->n_tokens,
+                     .n = n,
+                     .eps = m->net->latent_norm_eps };
+    float *w = NULL;
+    bl_status rc = bl_weights_vector(&w, m->weights, m->layer, suffix, n, err);
+
+    if (rc != BL_OK)
+        return rc;
+    norm.w = w;
+    rc = bl_norm_run(&norm, m->weights->n_threads, err);
+    bl_free(w);
+    return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
+}
+
+/* From the hidden states to the latents; x is dropped unless q is made from it. */
+static bl_status make_latents(struct mla *m, struct bl_err *err)
+{
+    const bl_config *c = m->config;
+    size_t hidden = c->hidden_size;
+    bl_activation seen = { .tap = BL_TAP_ATTENTION_INPUT,
+                           .layer = m->layer,
+                           .expert = -1,
+                           .n_rows = m->n_tokens,
+                           .n_cols = hidden,
+                           .ld = hidden };
+    bl_status rc =
+        bl_norm_hidden(&m->x, m->state, m->layer, "input_layernorm.weight", m->weights, err);
+
+    seen.value = m->x;
+    if (rc == BL_OK)
+        rc = bl_taps_show(m->taps, &seen, err);
+    if (rc == BL_OK)
+        rc = allocate(&m->latent, m->n_tokens, m->ld_latent, err);
+    if (rc == BL_OK)
+        rc = project(m->latent, m, "self_attn.kv_a_proj_with_mqa.weight", m->ld_latent, err);
+    if (rc == BL_OK)
+        rc = norm_latent(m->latent, m->ld_latent, c->kv_lora_rank, m,
+                         "self_attn.kv_a_layernorm.weight", BL_TAP_KEY_LATENT, err);
+    if (rc == BL_OK)
+        rc = bl_attention_rotate(m->latent + c->kv_lora_rank, m->ld_latent, 1, 0, &m->rope,
+                                 m->state, m->weights->n_threads, err);
+    if (rc != BL_OK || c->q_lora_rank == 0)
+        return rc;
+    rc = allocate(&m->query, m->n_tokens, c->q_lora_rank, err);
+    if (rc == BL_OK)
+        rc = project(m->query, m, "self_attn.q_a_proj.weight", c->q_lora_rank, err);
+    bl_free(m->x);
+    m->x = NULL;
+    if (rc == BL_OK)
+        rc = norm_latent(m->query, c->q_lora_rank, c->q_lora_rank, m,
+                         "self_attn.q_a_layernorm.weight", BL_TAP_QUERY_LATENT, err);
+    return rc;
+}
+
+/* q and kv of heads [head, head + n). */
+static bl_status project_group(const struct mla *m, const bl_tensor *wq, const bl_tensor *wkv,
+                               uint32_t head, uint32_t n, struct bl_err *err)
+{
+    size_t qk = m->net->qk_dim, kv = m->config->qk_nope_head_dim + m->net->v_dim;
+    bl_linear q = { .y = m->q,
+                    .ldy = n * qk,
+                    .x = m->query ? m->query : m->x,
+                    .ldx = (size_t)wq->n_cols,
+                    .n_tokens = m->n_tokens,
+                    .weight = wq,
+                    .row = head * qk,
+                    .n_rows = n * qk };
+    bl_linear k = { .y = m->kv,
+                    .ldy = n * kv,
+                    .x = m->latent,
+                    .ldx = m->ld_latent,
+                    .n_tokens = m->n_tokens,
+                    .weight = wkv,
+                    .row = head * kv,
+                    .n_rows = n * kv };
+    bl_status rc = bl_linear_run(&q, m->weights, err);
+
+    if (rc == BL_OK)
+        rc = bl_linear_run(&k, m->weights, err);
+    if (rc == BL_OK)
+        rc = bl_attention_rotate(m->q + m->config->qk_nope_head_dim, n * qk, n, qk, &m->rope,
+                                 m->state, m->weights->n_threads, err);
+    return rc;
+}
+
+static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, struct bl_err *err)
+{
+    size_t nope = m->config->qk_nope_head_dim, v = m->net->v_dim;
+    bl_attention_heads heads = {
+        .n_heads = n,
+        .heads_per_kv = 1,
+        .q = m->q,
+        .ldq = n * (size_t)m->net->qk_dim,
+        .k = m->kv,
+        .ldk = n * (nope + v),
+        .k_stride = nope + v,
+        .own_dim = nope,
+        .shared_k = m->latent + m->config->kv_lora_rank,
+        .ld_shared = m->ld_latent,
+        .shared_dim = m->net->rope_dim,
+        .v = m->kv + nope,
+        .ldv = n * (nope + v),
+        .v_stride = nope + v,
+        .v_dim = v,
+        .out = m->out + head * v,
+        .ldout = m->net->n_heads * v,
+        .scale = m->net->softmax_scale,
+    };
+
+    return bl_attention_heads_run(&heads, m->state->n_seqs, m->state->n_positions,
+                                  m->weights->n_threads, err);
+}
+
+static bl_status attend(struct mla *m, struct bl_err *err)
+{
+    const bl_network *net = m->net;
+    size_t nope = m->config->qk_nope_head_dim, v = net->v_dim, heads = net->n_heads;
+    uint32_t group = (uint32_t)bl_min_u64(BL_ATTENTION_GROUP, heads);
+    bool lora = m->config->q_lora_rank > 0;
+    const bl_tensor *wq = NULL, *wkv = NULL;
+    bl_status rc = bl_weights_find(
+        &wq, m->weights, m->layer, lora ? "self_attn.q_b_proj.weight" : "self_attn.q_proj.weight",
+        heads * net->qk_dim, lora ? m->config->q_lora_rank : m->config->hidden_size, err);
+
+    if (rc == BL_OK)
+        rc = bl_weights_find(&wkv, m->weights, m->layer, "self_attn.kv_b_proj.weight",
+                             heads * (nope + v), m->config->kv_lora_rank, err);
+    if (rc == BL_OK)
+        rc = allocate(&m->out, m->n_tokens, heads * v, err);
+    if (rc == BL_OK)
+        rc = allocate(&m->q, m->n_tokens, group * (size_t)net->qk_dim, err);
+    if (rc == BL_OK)
+        rc = allocate(&m->kv, m->n_tokens, group * (nope + v), err);
+    for (uint32_t head = 0; head < heads && rc == BL_OK; head += group) {
+        uint32_t n = (uint32_t)bl_min_u64(group, heads - head);
+
+        rc = project_group(m, wq, wkv, head, n, err);
+        if (rc == BL_OK)
+            rc = attend_group(m, head, n, err);
+    }
+    return rc;
+}
+
+bl_status bl_attention_mla(bl_state *state, uint32_t layer, const bl_weights *weights,
+                           const bl_taps *taps, struct bl_err *err)
+{
+    const bl_network *net = weights->network;
+    struct mla m = { .state = state,
+                     .layer = layer,
+                     .weights = weights,
+                     .taps = taps,
+                     .net = net,
+                     .config = net->config,
+                     .n_tokens = state->n_tokens };
+    bl_status rc;
+
+    m.ld_latent = (size_t)net->config->kv_lora_rank + net->rope_dim;
+    rc = bl_rope_init(&m.rope, net->rope_dim, net->config->rope_interleaved, net->inv_freq,
+                      net->rope_magnitude, state->n_positions, err);
+    if (rc == BL_OK)
+        rc = make_latents(&m, err);
+    if (rc == BL_OK)
+        rc = attend(&m, err);
+    if (rc == BL_OK)
+        rc = bl_attention_output(state, m.out, layer, weights, taps, err);
+    release(&m);
+    return rc;
+}

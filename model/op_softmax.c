@@ -1,0 +1,45 @@
+/* op_softmax.c - see op_softmax.h. */
+#include "model/op_softmax.h"
+
+#include "model/op_exp.h"
+
+enum { N_LANES = 8 };
+
+static float largest(const float *x, size_t n)
+{
+    float lane[N_LANES], top;
+    size_t i = 0;
+
+    for (size_t j = 0; j < N_LANES; j++)
+        lane[j] = x[0];
+    for (; i + N_LANES <= n; i += N_LANES)
+        for (size_t j = 0; j < N_LANES; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++)
+        lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+    top = lane[0];
+    for (size_t j = 1; j < N_LANES; j++)
+        top = lane[j] > top ? lane[j] : top;
+    return top;
+}
+
+void bl_softmax(float *x, size_t n)
+{
+    const float top = largest(x, n);
+    double lane[N_LANES] = { 0 }, sum = 0;
+    float scale;
+    size_t i = 0;
+
+    for (size_t j = 0; j < n; j++)
+        x[j] = bl_exp(x[j] - top);
+    for (; i + N_LANES <= n; i += N_LANES)
+        for (size_t j = 0; j < N_LANES; j++)
+            lane[j] += (double)x[i + j];
+    for (; i < n; i++)
+        lane[i % N_LANES] += (double)x[i];
+    for (size_t j = 0; j < N_LANES; j++)
+        sum += lane[j];
+    scale = (float)(1.0 / sum);
+    for (size_t j = 0; j < n; j++)
+        x[j] *= scale;
+}

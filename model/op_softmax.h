@@ -1,0 +1,12 @@
+/*
+ * op_softmax.h - p[i] = e^(x[i] - max) / sum_j e^(x[j] - max).
+ */
+#ifndef BL_MODEL_OP_SOFTMAX_H
+#define BL_MODEL_OP_SOFTMAX_H
+
+#include <stddef.h>
+
+/* In place over x[n], n >= 1. The sum is in double, in eight lanes and a fixed order. */
+void bl_softmax(float *x, size_t n);
+
+#endif

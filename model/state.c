@@ -1,0 +1,210 @@
+/* state.c - see state.h. The file is written and read in pieces that pass through the hash. */
+#include "model/state.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { HEADER_BYTES = 56, PIECE_BYTES = 1 << 20, MAX_TOKENS = 1 << 30 };
+
+static const unsigned char magic[8] = { 'B', 'L', 'S', 'T', 'A', 'T', 'E', 1 };
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "state files are the memory of a little-endian machine"
+#endif
+
+bl_status bl_state_init(bl_state *out, const uint32_t *tokens, uint32_t n_seqs,
+                        uint32_t n_positions, uint32_t hidden_size, struct bl_err *err)
+{
+    bl_state s = { .n_seqs = n_seqs, .n_positions = n_positions, .hidden_size = hidden_size };
+    uint64_t n_tokens = (uint64_t)n_seqs * n_positions, n_values = 0;
+
+    if (n_tokens == 0 || n_tokens > MAX_TOKENS || !bl_mul_u64(&n_values, n_tokens, hidden_size))
+        return bl_fail(err, BL_E_UNSUPPORTED, "%u sequences of %u tokens: 1 to %d tokens are run",
+                       n_seqs, n_positions, MAX_TOKENS);
+    s.n_tokens = (size_t)n_tokens;
+    s.token = bl_alloc(s.n_tokens, sizeof(*s.token));
+    s.hidden = bl_calloc((size_t)n_values, sizeof(*s.hidden));
+    if (!s.token || !s.hidden) {
+        bl_state_release(&s);
+        return bl_fail_nomem(err, "hidden states");
+    }
+    memcpy(s.token, tokens, s.n_tokens * sizeof(*s.token));
+    *out = s;
+    return BL_OK;
+}
+
+void bl_state_release(bl_state *state)
+{
+    bl_free(state->token);
+    bl_free(state->hidden);
+    *state = (bl_state){ 0 };
+}
+
+bl_status bl_state_token_hash(bl_hash128 *out, const bl_state *state, struct bl_err *err)
+{
+    bl_hasher *hasher;
+    bl_status rc = bl_hasher_new(&hasher, err);
+
+    if (rc != BL_OK)
+        return rc;
+    bl_hasher_add(hasher, state->token, state->n_tokens * sizeof(*state->token));
+    *out = bl_hasher_digest(hasher);
+    bl_hasher_free(hasher);
+    return BL_OK;
+}
+
+static bl_status put(bl_sink *sink, bl_hasher *hasher, const void *bytes, size_t n,
+                     struct bl_err *err)
+{
+    const unsigned char *from = bytes;
+    bl_status rc = BL_OK;
+
+    for (size_t done = 0; done < n && rc == BL_OK; done += PIECE_BYTES) {
+        size_t step = (size_t)bl_min_u64(PIECE_BYTES, n - done);
+
+        bl_hasher_add(hasher, from + done, step);
+        rc = bl_sink_write(sink, from + done, step, err);
+    }
+    return rc;
+}
+
+static void make_header(unsigned char header[HEADER_BYTES], const bl_state *s, bl_hash128 tokens)
+{
+    const uint32_t counts[4] = { s->n_seqs, s->n_positions, s->hidden_size, s->n_layers_done };
+    const uint64_t hashes[4] = { s->run_id.low, s->run_id.high, tokens.low, tokens.high };
+
+    memcpy(header, magic, sizeof(magic));
+    memcpy(header + 8, counts, sizeof(counts));
+    memcpy(header + 24, hashes, sizeof(hashes));
+}
+
+bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err)
+{
+    unsigned char header[HEADER_BYTES];
+    bl_hasher *hasher = NULL;
+    bl_hash128 tokens, all;
+    bl_status rc = bl_state_token_hash(&tokens, state, err);
+
+    if (rc == BL_OK)
+        rc = bl_hasher_new(&hasher, err);
+    if (rc != BL_OK)
+        return rc;
+    make_header(header, state, tokens);
+    rc = put(sink, hasher, header, sizeof(header), err);
+    if (rc == BL_OK)
+        rc = put(sink, hasher, state->token, state->n_tokens * sizeof(*state->token), err);
+    if (rc == BL_OK)
+        rc = put(sink, hasher, state->hidden,
+                 state->n_tokens * state->hidden_size * sizeof(*state->hidden), err);
+    if (rc == BL_OK) {
+        all = bl_hasher_digest(hasher);
+        rc = bl_sink_write(sink, (uint64_t[2]){ all.low, all.high }, 16, err);
+    }
+    bl_hasher_free(hasher);
+    return rc;
+}
+
+struct header {
+    uint32_t counts[4];
+    uint64_t hashes[4];
+};
+
+/* Sizes are believed only when they make up the file exactly. */
+static bl_status read_header(struct header *out, bl_source *source, bl_hasher *hasher,
+                             struct bl_err *err)
+{
+    unsigned char bytes[HEADER_BYTES];
+    uint64_t n_tokens, want;
+    bl_status rc = BL_OK;
+
+    if (source->size < HEADER_BYTES + 16)
+        return bl_fail(err, BL_E_FORMAT, "%s: too short for a saved state", source->name);
+    rc = bl_source_read(source, 0, bytes, sizeof(bytes), err);
+    if (rc != BL_OK)
+        return rc;
+    bl_hasher_add(hasher, bytes, sizeof(bytes));
+    if (memcmp(bytes, magic, sizeof(magic)) != 0)
+        return bl_fail(err, BL_E_FORMAT, "%s: not a saved state of this version", source->name);
+    memcpy(out->counts, bytes + 8, sizeof(out->counts));
+    memcpy(out->hashes, bytes + 24, sizeof(out->hashes));
+    n_tokens = (uint64_t)out->counts[0] * out->counts[1];
+    if (n_tokens == 0 || n_tokens > MAX_TOKENS ||
+        !bl_mul_u64(&want, n_tokens, 4 + 4 * (uint64_t)out->counts[2]) ||
+        !bl_add_u64(&want, want, HEADER_BYTES + 16) || want != source->size)
+        return bl_fail(err, BL_E_FORMAT,
+                       "%s: %" PRIu64 " bytes do not hold %u sequences of %u tokens of %u values",
+                       source->name, source->size, out->counts[0], out->counts[1], out->counts[2]);
+    return BL_OK;
+}
+
+static bl_status get(void *out, bl_source *source, uint64_t offset, size_t n, bl_hasher *hasher,
+                     struct bl_err *err)
+{
+    unsigned char *to = out;
+    bl_status rc = BL_OK;
+
+    for (size_t done = 0; done < n && rc == BL_OK; done += PIECE_BYTES) {
+        size_t step = (size_t)bl_min_u64(PIECE_BYTES, n - done);
+
+        rc = bl_source_read(source, offset + done, to + done, step, err);
+        if (rc == BL_OK)
+            bl_hasher_add(hasher, to + done, step);
+    }
+    return rc;
+}
+
+/* Tokens, hidden states and the checksum over everything. */
+static bl_status read_body(bl_state *s, bl_source *source, bl_hasher *hasher, struct bl_err *err)
+{
+    size_t token_bytes = s->n_tokens * sizeof(*s->token);
+    size_t hidden_bytes = s->n_tokens * s->hidden_size * sizeof(*s->hidden);
+    uint64_t stored[2];
+    bl_hash128 all;
+    bl_status rc = get(s->token, source, HEADER_BYTES, token_bytes, hasher, err);
+
+    if (rc == BL_OK)
+        rc = get(s->hidden, source, HEADER_BYTES + token_bytes, hidden_bytes, hasher, err);
+    if (rc == BL_OK)
+        rc = bl_source_read(source, source->size - sizeof(stored), stored, sizeof(stored), err);
+    if (rc != BL_OK)
+        return rc;
+    all = bl_hasher_digest(hasher);
+    if (all.low != stored[0] || all.high != stored[1])
+        return bl_fail(err, BL_E_FORMAT, "%s: the checksum does not match: the file is damaged",
+                       source->name);
+    return BL_OK;
+}
+
+bl_status bl_state_load(bl_state *out, bl_source *source, struct bl_err *err)
+{
+    struct header header = { 0 };
+    bl_state s = { 0 };
+    bl_hasher *hasher;
+    bl_status rc = bl_hasher_new(&hasher, err);
+
+    if (rc != BL_OK)
+        return rc;
+    rc = read_header(&header, source, hasher, err);
+    if (rc != BL_OK)
+        goto done;
+    s.n_seqs = header.counts[0];
+    s.n_positions = header.counts[1];
+    s.hidden_size = header.counts[2];
+    s.n_layers_done = header.counts[3];
+    s.run_id = (bl_hash128){ header.hashes[0], header.hashes[1] };
+    s.n_tokens = (size_t)s.n_seqs * s.n_positions;
+    s.token = bl_alloc(s.n_tokens, sizeof(*s.token));
+    s.hidden = bl_alloc(s.n_tokens, s.hidden_size * sizeof(*s.hidden));
+    rc =
+        s.token && s.hidden ? read_body(&s, source, hasher, err) : bl_fail_nomem(err, source->name);
+    if (rc == BL_OK)
+        *out = s;
+    else
+        bl_state_release(&s);
+done:
+    bl_hasher_free(hasher);
+    return rc;
+}

@@ -1,0 +1,53 @@
+/*
+ * state.h - a run between two layers: the tokens, and the residual stream of every one of them.
+ *
+ * The tokens are n_seqs independent sequences of n_positions each; row s * n_positions + p of
+ * `hidden` is position p of sequence s. A state can be saved after any layer and loaded again: the
+ * run goes on with the same bits.
+ *
+ * File (little-endian; a scratch file of this program, not an interchange format):
+ *     0   8 bytes   "BLSTATE" and version byte 1
+ *     8   u32 x 4   n_seqs, n_positions, hidden_size, n_layers_done
+ *    24   u64 x 2   run_id: whatever the driver wants to find again (model, policy)
+ *    40   u64 x 2   XXH3-128 of the tokens
+ *    56   u32       tokens [n_seqs * n_positions]
+ *         f32       hidden [n_seqs * n_positions][hidden_size]
+ *         u64 x 2   XXH3-128 of everything before
+ */
+#ifndef BL_MODEL_STATE_H
+#define BL_MODEL_STATE_H
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/sink.h"
+#include "base/source.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bl_state {
+    uint32_t n_seqs, n_positions, hidden_size;
+    uint32_t n_layers_done; /* layers 0 .. n_layers_done - 1 are in hidden; 0: the embedding */
+    size_t n_tokens;        /* n_seqs * n_positions */
+    uint32_t *token;        /* [n_tokens] */
+    float *hidden;          /* [n_tokens][hidden_size] */
+    bl_hash128 run_id;      /* the driver's; zero unless set */
+} bl_state;
+
+/* Copies n_seqs * n_positions tokens; hidden is zero until bl_embed(). */
+BL_MUST_USE bl_status bl_state_init(bl_state *out, const uint32_t *tokens, uint32_t n_seqs,
+                                    uint32_t n_positions, uint32_t hidden_size, struct bl_err *err);
+void bl_state_release(bl_state *state);
+
+BL_MUST_USE bl_status bl_state_token_hash(bl_hash128 *out, const bl_state *state,
+                                          struct bl_err *err);
+
+BL_MUST_USE bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err);
+
+/*
+ * Fails with BL_E_FORMAT when the file is not a state, is cut, or a checksum is wrong. The caller
+ * compares tokens and run_id with those of the run that it continues.
+ */
+BL_MUST_USE bl_status bl_state_load(bl_state *out, bl_source *source, struct bl_err *err);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * taps.h - looking at the inside of a layer: a callback per named activation.
+ *
+ * Calibration, activation comparison, pruning criteria and teacher caches are all taps. The
+ * callback runs on the calling thread, in a fixed order, and borrows the values for its duration.
+ */
+#ifndef BL_MODEL_TAPS_H
+#define BL_MODEL_TAPS_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum bl_tap {
+    BL_TAP_ATTENTION_INPUT, /* [T][hidden] after input_layernorm: of q_a, q, kv_a, k, v */
+    BL_TAP_QUERY_LATENT,    /* [T][q_lora] after its norm: of q_b */
+    BL_TAP_KEY_LATENT,      /* [T][kv_lora] after its norm: of kv_b */
+    BL_TAP_ATTENTION_HEADS, /* [T][heads * v_dim]: of o_proj */
+    BL_TAP_FFN_INPUT,       /* [T][hidden] after post_attention_layernorm: of gate, up, router */
+    BL_TAP_ROUTER_LOGITS,   /* [T][n_experts] */
+    BL_TAP_ROUTER_CHOICE,   /* [T][k]: choice and, as value, weight; ascending expert */
+    BL_TAP_EXPERT_INPUT,    /* [n][hidden] rows of the expert's tokens: of its gate and up */
+    BL_TAP_FFN_INNER,       /* [n][width] silu(gate) * up: of down */
+    BL_TAP_EXPERT_OUTPUT,   /* [n][hidden] before the router's weight */
+    BL_TAP_HIDDEN,          /* [T][hidden] the residual stream after the layer */
+    BL_TAP_COUNT
+} bl_tap;
+
+typedef struct bl_activation {
+    bl_tap tap;
+    uint32_t layer;
+    int32_t expert; /* routed expert; -1: none, the dense MLP or the shared expert */
+    size_t n_rows, n_cols, ld;
+    const float *value;     /* [n_rows][n_cols], rows ld apart */
+    const uint32_t *token;  /* [n_rows] which token each row is; NULL: row r is token r */
+    const uint32_t *choice; /* ROUTER_CHOICE: [n_rows][n_cols] experts */
+    const float *weight;    /* EXPERT_*: [n_rows] the router's weight of each row */
+} bl_activation;
+
+typedef bl_status (*bl_tap_fn)(void *context, const bl_activation *activation, struct bl_err *err);
+
+typedef struct bl_taps {
+    bl_tap_fn fn;
+    void *context;
+    uint32_t wanted; /* bit (1u << tap): which activations to hand out */
+} bl_taps;
+
+/* Hand the activation out if it is wanted; taps may be NULL. */
+BL_MUST_USE bl_status bl_taps_show(const bl_taps *taps, const bl_activation *activation,
+                                   struct bl_err *err);
+
+#endif

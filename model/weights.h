@@ -1,0 +1,35 @@
+/*
+ * weights.h - the tensors of a checkpoint as the steps of the network ask for them.
+ *
+ * A bl_weights is borrowed pointers and a thread count: the caller keeps checkpoint and network
+ * alive. Names are the canonical ones of formats/arch; shapes are always checked.
+ */
+#ifndef BL_MODEL_WEIGHTS_H
+#define BL_MODEL_WEIGHTS_H
+
+#include "formats/ckpt/ckpt.h"
+#include "model/network.h"
+
+typedef struct bl_weights {
+    const bl_ckpt *ckpt;
+    const bl_network *network;
+    int n_threads;
+} bl_weights;
+
+/* The tensor "model.layers.<layer>.<suffix>", which must be n_rows x n_cols. */
+BL_MUST_USE bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights,
+                                      uint32_t layer, const char *suffix, uint64_t n_rows,
+                                      uint64_t n_cols, struct bl_err *err);
+
+/* Whether the layer has such a tensor. */
+bool bl_weights_has(const bl_weights *weights, uint32_t layer, const char *suffix);
+
+/* A vector of n values (norm weights, biases), decoded; the caller frees it with bl_free(). */
+BL_MUST_USE bl_status bl_weights_vector(float **out, const bl_weights *weights, uint32_t layer,
+                                        const char *suffix, uint64_t n, struct bl_err *err);
+
+/* The same for a tensor outside the layers, by its whole name. */
+BL_MUST_USE bl_status bl_weights_global_vector(float **out, const bl_weights *weights,
+                                               const char *name, uint64_t n, struct bl_err *err);
+
+#endif

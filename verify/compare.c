@@ -1,0 +1,159 @@
+/* compare.c - see compare.h. Pieces are cut by values and row units, never by threads. */
+#include "verify/compare.h"
+
+#include "base/alloc.h"
+#include "base/par.h"
+#include "base/size.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE_VALUES = 1 << 18 }; /* 1 MiB of F32, twice per thread */
+
+struct pieces {
+    const bl_ckpt *ref, *test;
+    const bl_compared *pair;
+    uint64_t piece_rows;
+    float *values;         /* [n_threads][2][piece_rows * n_cols] */
+    bl_metrics_sums *sums; /* [n_pieces] */
+};
+
+static bool same_shape(const bl_tensor *a, const bl_tensor *b)
+{
+    return a->ndim == b->ndim && memcmp(a->dim, b->dim, a->ndim * sizeof(a->dim[0])) == 0;
+}
+
+static bl_status compare_piece(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct pieces *p = context;
+    const bl_tensor *ref = p->pair->ref, *test = p->pair->test;
+    uint64_t row = i * p->piece_rows, n = bl_min_u64(p->piece_rows, ref->n_rows - row);
+    size_t place = (size_t)(p->piece_rows * ref->n_cols);
+    float *a = p->values + (size_t)i_thread * 2 * place, *b = a + place;
+    bl_status rc = bl_ckpt_read_rows(p->ref, ref, row, n, a, err);
+
+    if (rc == BL_OK)
+        rc = bl_ckpt_read_rows(p->test, test, row, n, b, err);
+    if (rc == BL_OK)
+        bl_metrics_add(&p->sums[i], a, b, (size_t)(n * ref->n_cols));
+    return rc;
+}
+
+/* Rows of a piece: whole units of both tensors if such a piece is not absurdly long. */
+static uint64_t piece_rows(const bl_tensor *ref, const bl_tensor *test)
+{
+    uint64_t cols = bl_max_u64(ref->n_cols, 1);
+    uint64_t rows = bl_max_u64(PIECE_VALUES / cols, 1);
+    uint64_t unit = bl_max_u64(bl_max_u64(ref->row_unit, test->row_unit), 1);
+
+    if (unit > 16 * rows)
+        return rows;
+    return bl_max_u64(rows / unit, 1) * unit;
+}
+
+static bl_status compare_tensor(bl_metrics_sums *sums, const bl_ckpt *ref, const bl_ckpt *test,
+                                const bl_compared *pair, int n_threads, struct bl_err *err)
+{
+    uint64_t rows = bl_min_u64(piece_rows(pair->ref, pair->test), bl_max_u64(pair->ref->n_rows, 1));
+    size_t n_pieces = (size_t)bl_ceil_div_u64(pair->ref->n_rows, rows);
+    struct pieces p = { .ref = ref, .test = test, .pair = pair, .piece_rows = rows };
+    bl_status rc;
+
+    p.values = bl_alloc((size_t)n_threads * 2, (size_t)(rows * pair->ref->n_cols) * sizeof(float));
+    p.sums = bl_calloc(n_pieces, sizeof(*p.sums));
+    rc = p.values && p.sums ? bl_par_for(n_pieces, n_threads, compare_piece, &p, err)
+                            : bl_fail_nomem(err, pair->ref->name);
+    for (size_t i = 0; i < n_pieces && rc == BL_OK; i++)
+        bl_metrics_merge(sums, &p.sums[i]);
+    bl_free(p.values);
+    bl_free(p.sums);
+    return rc;
+}
+
+static int compare_worst_first(const void *a, const void *b)
+{
+    const bl_compared *x = a, *y = b;
+
+    if (x->metrics.rel_rms != y->metrics.rel_rms)
+        return x->metrics.rel_rms < y->metrics.rel_rms ? 1 : -1;
+    return strcmp(x->ref->name, y->ref->name);
+}
+
+static bl_status allocate(bl_comparison *c, size_t n_ref, size_t n_test, struct bl_err *err)
+{
+    c->compared = bl_alloc(n_ref, sizeof(*c->compared));
+    c->reshaped = bl_alloc(n_ref, sizeof(*c->reshaped));
+    c->missing = bl_alloc(n_ref, sizeof(*c->missing));
+    c->mtp_missing = bl_alloc(n_ref, sizeof(*c->mtp_missing));
+    c->extra = bl_alloc(n_test, sizeof(*c->extra));
+    if (!c->compared || !c->reshaped || !c->missing || !c->mtp_missing || !c->extra)
+        return bl_fail_nomem(err, "comparison");
+    return BL_OK;
+}
+
+/* Put every tensor of either checkpoint into its list. */
+static void match_tensors(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *test)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ref); i++) {
+        const bl_tensor *a = bl_ckpt_tensor(ref, i), *b = bl_ckpt_find(test, a->name);
+        const bl_compared pair = { .ref = a, .test = b };
+
+        if (!b && a->is_mtp)
+            c->mtp_missing[c->n_mtp_missing++] = a;
+        else if (!b)
+            c->missing[c->n_missing++] = a;
+        else if (!same_shape(a, b))
+            c->reshaped[c->n_reshaped++] = pair;
+        else
+            c->compared[c->n_compared++] = pair;
+    }
+    for (size_t i = 0; i < bl_ckpt_n_tensors(test); i++) {
+        const bl_tensor *b = bl_ckpt_tensor(test, i);
+
+        if (!bl_ckpt_find(ref, b->name))
+            c->extra[c->n_extra++] = b;
+    }
+}
+
+bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *test,
+                         const bl_compare_options *options, struct bl_err *err)
+{
+    bl_comparison c = { 0 };
+    bl_metrics_sums all = { 0 };
+    bl_status rc = allocate(&c, bl_ckpt_n_tensors(ref), bl_ckpt_n_tensors(test), err);
+
+    if (rc == BL_OK)
+        match_tensors(&c, ref, test);
+    for (size_t i = 0; i < c.n_compared && rc == BL_OK; i++) {
+        bl_metrics_sums sums = { 0 };
+
+        rc = compare_tensor(&sums, ref, test, &c.compared[i], options->n_threads, err);
+        c.compared[i].metrics = bl_metrics_finish(&sums);
+        c.n_identical += c.compared[i].metrics.identical;
+        bl_metrics_merge(&all, &sums);
+        bl_progress_add(options->progress, c.compared[i].ref->n_bytes);
+    }
+    if (rc != BL_OK) {
+        bl_compare_release(&c);
+        return rc;
+    }
+    c.all = bl_metrics_finish(&all);
+    qsort(c.compared, c.n_compared, sizeof(*c.compared), compare_worst_first);
+    *out = c;
+    return BL_OK;
+}
+
+void bl_compare_release(bl_comparison *c)
+{
+    bl_free(c->compared);
+    bl_free(c->reshaped);
+    bl_free(c->missing);
+    bl_free(c->mtp_missing);
+    bl_free(c->extra);
+    *c = (bl_comparison){ 0 };
+}
+
+bool bl_compare_same_structure(const bl_comparison *c)
+{
+    return c->n_missing == 0 && c->n_extra == 0 && c->n_reshaped == 0;
+}

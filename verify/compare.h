@@ -1,0 +1,47 @@
+/*
+ * compare.h - two checkpoints, tensor by tensor, in whatever containers and encodings.
+ *
+ * Tensors are matched by canonical name and decoded in pieces of bounded memory. Sums do not
+ * depend on the number of threads.
+ */
+#ifndef BL_VERIFY_COMPARE_H
+#define BL_VERIFY_COMPARE_H
+
+#include "base/progress.h"
+#include "formats/ckpt/ckpt.h"
+#include "verify/metrics.h"
+
+typedef struct bl_compared {
+    const bl_tensor *ref, *test; /* of the checkpoints, which must outlive the result */
+    bl_metrics metrics;
+} bl_compared;
+
+typedef struct bl_comparison {
+    size_t n_compared;
+    bl_compared *compared; /* worst relative RMS error first, then by name */
+    size_t n_identical;
+    /* structure: each list in the order of the file */
+    size_t n_missing; /* in ref, not in test */
+    const bl_tensor **missing;
+    size_t n_extra; /* in test, not in ref */
+    const bl_tensor **extra;
+    size_t n_reshaped; /* in both with different shapes: metrics are not set */
+    bl_compared *reshaped;
+    size_t n_mtp_missing; /* tensors of MTP layers that test lacks: a note, no mismatch */
+    const bl_tensor **mtp_missing;
+    bl_metrics all; /* over all values that were compared */
+} bl_comparison;
+
+typedef struct bl_compare_options {
+    int n_threads;
+    bl_progress *progress; /* gets bytes of ref as they are done; may be NULL */
+} bl_compare_options;
+
+BL_MUST_USE bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *test,
+                                     const bl_compare_options *options, struct bl_err *err);
+void bl_compare_release(bl_comparison *comparison);
+
+/* No tensor missing (MTP aside), extra or of another shape. */
+bool bl_compare_same_structure(const bl_comparison *comparison);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * perplexity.h - perplexity by llama.cpp's rule, of one model or of two on the same tokens.
+ *
+ * The rule: the text is tokenised once; chunks of ctx tokens, the rest dropped; each chunk is a
+ * sequence of its own whose first token is replaced by BOS; positions ctx/2 .. ctx-2 score the
+ * token that follows. At least two chunks. Definitions of every number: docs/numerics.md.
+ *
+ * With two models every weight of both is read once per pass, and the slices of both heads pass
+ * together. Memory: hidden states of one pass (chunks_per_pass), 4 * hidden_size bytes a token and
+ * model, what a layer needs beside them (model/attention.h, model/moe.h), and a few numbers per
+ * scored token.
+ */
+#ifndef BL_VERIFY_PERPLEXITY_H
+#define BL_VERIFY_PERPLEXITY_H
+
+#include "base/progress.h"
+#include "formats/ckpt/ckpt.h"
+#include "model/op_router.h"
+
+typedef struct bl_ppl_options {
+    uint32_t ctx;             /* 0: 512 */
+    uint64_t max_tokens;      /* of the text; 0: all */
+    uint32_t chunks_per_pass; /* 0: all in one pass over the weights */
+    int64_t bos;              /* replaces each chunk's first token; -1: keep it */
+    int n_threads;
+    const bl_router_policy
+        *policy;           /* [n_layers] for the test model (the base when alone), or NULL */
+    bl_progress *progress; /* gets the bytes of weights as they are done; may be NULL */
+} bl_ppl_options;
+
+/* One model's score. */
+typedef struct bl_ppl_score {
+    double mean_nll, perplexity;
+    double error;    /* of the perplexity: perplexity * standard error of the mean */
+    double *nll;     /* [n_scored] */
+    double *running; /* [n_chunks] perplexity of chunks 0 .. i */
+} bl_ppl_score;
+
+typedef struct bl_ppl_result {
+    uint32_t ctx;
+    size_t n_chunks, n_scored; /* n_scored = n_chunks * (ctx - 1 - ctx/2) */
+    size_t n_models;           /* 1: base alone; 2: base and test */
+    bl_ppl_score model[2];
+    /* with two models */
+    double kl_mean, kl_error, kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max;
+    double same_top, same_top_error; /* fraction of scored tokens */
+    double rms_dp;                   /* RMS of the change of the target's probability */
+    double ln_ratio, ln_ratio_error; /* ln(ppl test / ppl base), paired standard error */
+    double *kl;                      /* [n_scored], in the order of the text */
+} bl_ppl_result;
+
+/*
+ * test may be NULL. Fails with BL_E_USAGE when the text is shorter than two chunks, BL_E_MISMATCH
+ * when vocabularies differ or hidden states overflow. The caller releases *out.
+ */
+BL_MUST_USE bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *test,
+                                 const uint32_t *tokens, size_t n_tokens,
+                                 const bl_ppl_options *options, struct bl_err *err);
+void bl_ppl_release(bl_ppl_result *result);
+
+/* Bytes of weights that a run over n_tokens tokens will read, for progress. */
+uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, size_t n_tokens,
+                      const bl_ppl_options *options);
+
+#endif
