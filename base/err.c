@@ -80,7 +80,8 @@ static void shorten(char *out, const char *whole)
 }
 
 /* Formats apart from out, so that out itself may be among the arguments. */
-static void write_text(char *out, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void write_text(char *out, const char *format,
+                                                             va_list args)
 {
     char whole[WHOLE_BYTES];
 
