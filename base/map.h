@@ -1,7 +1,8 @@
 /*
  * map.h - a hash table from byte strings to 32-bit numbers (names to indices).
  *
- * Keys are borrowed (never NULL): they must outlive the map. Readers may share a map that no longer changes.
+ * Keys are borrowed (never NULL): they must outlive the map. Readers may share a map that no
+ * longer changes.
  */
 #ifndef BL_BASE_MAP_H
 #define BL_BASE_MAP_H
