@@ -1,14 +1,16 @@
-/* compare.c - see compare.h. Pieces are cut by values and row units, never by threads. */
+/*
+ * compare.c - see compare.h. Pieces (about 1 MiB of F32, twice per thread) are cut by the tensors,
+ * never by threads.
+ */
 #include "verify/compare.h"
 
 #include "base/alloc.h"
 #include "base/par.h"
 #include "base/size.h"
+#include "model/slab.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { PIECE_VALUES = 1 << 18 }; /* 1 MiB of F32, twice per thread */
 
 struct pieces {
     const bl_ckpt *ref, *test;
@@ -39,22 +41,12 @@ static bl_status compare_piece(void *context, size_t i, int i_thread, struct bl_
     return rc;
 }
 
-/* Rows of a piece: whole units of both tensors if such a piece is not absurdly long. */
-static uint64_t piece_rows(const bl_tensor *ref, const bl_tensor *test)
-{
-    uint64_t cols = bl_max_u64(ref->n_cols, 1);
-    uint64_t rows = bl_max_u64(PIECE_VALUES / cols, 1);
-    uint64_t unit = bl_max_u64(bl_max_u64(ref->row_unit, test->row_unit), 1);
-
-    if (unit > 16 * rows)
-        return rows;
-    return bl_max_u64(rows / unit, 1) * unit;
-}
-
 static bl_status compare_tensor(bl_metrics_sums *sums, const bl_ckpt *ref, const bl_ckpt *test,
                                 const bl_compared *pair, int n_threads, struct bl_err *err)
 {
-    uint64_t rows = bl_min_u64(piece_rows(pair->ref, pair->test), bl_max_u64(pair->ref->n_rows, 1));
+    uint64_t rows =
+        bl_min_u64(bl_max_u64(bl_slab_piece_rows(pair->ref), bl_slab_piece_rows(pair->test)),
+                   bl_max_u64(pair->ref->n_rows, 1));
     size_t n_pieces = (size_t)bl_ceil_div_u64(pair->ref->n_rows, rows);
     struct pieces p = { .ref = ref, .test = test, .pair = pair, .piece_rows = rows };
     bl_status rc;

@@ -1,0 +1,222 @@
+/* check.c - see check.h. */
+#include "verify/check.h"
+
+#include "base/alloc.h"
+#include "base/par.h"
+#include "base/size.h"
+#include "model/slab.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_NAME = 256 };
+
+struct check {
+    const bl_ckpt *ckpt;
+    const bl_config *config;
+    const bl_check_options *options;
+    bl_check_result result;
+    size_t n_room; /* findings that fit */
+};
+
+static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
+                             const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
+                             const char *format, ...)
+{
+    bl_check_result *r = &c->result;
+    char text[sizeof(err->text)];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (r->n_findings == c->n_room) {
+        size_t n = c->n_room ? 2 * c->n_room : 16;
+        bl_finding *larger = bl_realloc(r->finding, n, sizeof(*larger));
+
+        if (!larger)
+            return bl_fail_nomem(err, "findings");
+        r->finding = larger;
+        c->n_room = n;
+    }
+    r->finding[r->n_findings] = (bl_finding){ kind, bl_strdup(text) };
+    if (!r->finding[r->n_findings].text)
+        return bl_fail_nomem(err, "findings");
+    r->n_findings++;
+    r->n_faults += kind != BL_FINDING_NOTE;
+    return BL_OK;
+}
+
+/* "[rows, cols]" of a row of the table, or "[rows]". */
+static void describe_shape(char text[64], uint32_t ndim, const uint64_t *dim)
+{
+    size_t at = 0;
+
+    text[at++] = '[';
+    for (uint32_t i = 0; i < ndim && at < 40; i++)
+        at += (size_t)snprintf(text + at, 64 - at, "%s%" PRIu64, i ? ", " : "", dim[i]);
+    snprintf(text + at, 64 - at, at < 40 ? "]" : " ...]");
+}
+
+static bl_status check_expected(struct check *c, const bl_arch_row *row, uint32_t layer,
+                                uint32_t expert, struct bl_err *err)
+{
+    const uint64_t want[2] = { bl_arch_dim(c->config, row->rows),
+                               bl_arch_dim(c->config, row->cols) };
+    const uint32_t ndim = row->cols == BL_DIM_1 ? 1 : 2;
+    char name[MAX_NAME], is[64], should[64];
+    const bl_tensor *t;
+
+    if (!bl_arch_expand(name, sizeof(name), row->name, layer, expert))
+        return bl_fail(err, BL_E_UNSUPPORTED, "tensor name '%s' is too long", row->name);
+    t = bl_ckpt_find(c->ckpt, name);
+    if (!t)
+        return add_finding(c, BL_FINDING_MISSING, err, "tensor '%s' is missing", name);
+    if (t->ndim == ndim && memcmp(t->dim, want, ndim * sizeof(*want)) == 0)
+        return BL_OK;
+    describe_shape(is, t->ndim, t->dim);
+    describe_shape(should, ndim, want);
+    return add_finding(c, BL_FINDING_SHAPE, err, "tensor '%s' has the shape %s, not %s", name, is,
+                       should);
+}
+
+/* The tensors that the table expects in one layer; BL_ONCE rows are layer 0's business. */
+static bl_status check_layer(struct check *c, uint32_t layer, struct bl_err *err)
+{
+    const bl_arch *arch = c->config->arch;
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < arch->n_rows && rc == BL_OK; i++) {
+        const bl_arch_row *row = &arch->row[i];
+        uint32_t n = strstr(row->name, "{E}") ? c->config->n_experts : 1;
+
+        if ((row->where == BL_ONCE && layer > 0) || !bl_arch_row_applies(row, c->config, layer))
+            continue;
+        for (uint32_t e = 0; e < n && rc == BL_OK; e++)
+            rc = check_expected(c, row, layer, e, err);
+    }
+    return rc;
+}
+
+static bool has_mtp(const bl_ckpt *ckpt)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
+        if (bl_ckpt_tensor(ckpt, i)->is_mtp)
+            return true;
+    return false;
+}
+
+/* A tensor that is there: does the configuration have a place for it? */
+static bl_status check_place(struct check *c, const bl_tensor *t, struct bl_err *err)
+{
+    const bl_config *g = c->config;
+    int32_t layer, expert;
+    const bl_arch_row *row = bl_arch_match(g->arch, t->name, &layer, &expert);
+
+    if (!row)
+        return add_finding(c, BL_FINDING_NOTE, err, "tensor '%s' is not of this family", t->name);
+    if (layer >= 0 && (uint32_t)layer >= g->n_layers + g->n_mtp_layers)
+        return add_finding(c, BL_FINDING_UNEXPECTED, err,
+                           "tensor '%s' is in layer %d, the model has %u", t->name, layer,
+                           g->n_layers + g->n_mtp_layers);
+    if (expert >= 0 && (uint32_t)expert >= g->n_experts)
+        return add_finding(c, BL_FINDING_UNEXPECTED, err,
+                           "tensor '%s' is of expert %d, the model has %u", t->name, expert,
+                           g->n_experts);
+    if (!bl_arch_row_applies(row, g, layer < 0 ? 0 : (uint32_t)layer))
+        return add_finding(c, BL_FINDING_UNEXPECTED, err,
+                           "tensor '%s' has no place in a model of this configuration", t->name);
+    return BL_OK;
+}
+
+static bl_status check_structure(struct check *c, struct bl_err *err)
+{
+    uint32_t n_layers = c->config->n_layers;
+    bl_status rc = BL_OK;
+
+    if (has_mtp(c->ckpt))
+        n_layers += c->config->n_mtp_layers;
+    else if (c->config->n_mtp_layers > 0)
+        rc = add_finding(c, BL_FINDING_NOTE, err, "the %u MTP layers were left out",
+                         c->config->n_mtp_layers);
+    for (uint32_t layer = 0; layer < n_layers && rc == BL_OK; layer++)
+        rc = check_layer(c, layer, err);
+    for (size_t i = 0; i < bl_ckpt_n_tensors(c->ckpt) && rc == BL_OK; i++)
+        rc = check_place(c, bl_ckpt_tensor(c->ckpt, i), err);
+    return rc;
+}
+
+struct values_job {
+    const bl_ckpt *ckpt;
+    const bl_tensor *tensor;
+    uint64_t piece_rows;
+    float *values; /* [n_threads][piece_rows * n_cols] */
+};
+
+/* bl_ckpt_read_rows() refuses what is not finite, so decoding is the check. */
+static bl_status decode_piece(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct values_job *job = context;
+    uint64_t row = i * job->piece_rows;
+
+    return bl_ckpt_read_rows(
+        job->ckpt, job->tensor, row, bl_min_u64(job->piece_rows, job->tensor->n_rows - row),
+        job->values + (size_t)i_thread * job->piece_rows * job->tensor->n_cols, err);
+}
+
+static bl_status check_values(struct check *c, const bl_tensor *t, struct bl_err *err)
+{
+    struct values_job job = { .ckpt = c->ckpt, .tensor = t };
+    struct bl_err here = { 0 };
+    bl_status rc;
+
+    job.piece_rows = bl_min_u64(bl_slab_piece_rows(t), bl_max_u64(t->n_rows, 1));
+    job.values = bl_alloc((size_t)c->options->n_threads * job.piece_rows,
+                          (size_t)t->n_cols * sizeof(*job.values));
+    if (!job.values)
+        return bl_fail_nomem(err, t->name);
+    rc = bl_par_for((size_t)bl_ceil_div_u64(t->n_rows, job.piece_rows), c->options->n_threads,
+                    decode_piece, &job, &here);
+    bl_free(job.values);
+    c->result.n_values += t->n_values;
+    bl_progress_add(c->options->progress, t->n_bytes);
+    if (rc == BL_E_FORMAT)
+        return add_finding(c, BL_FINDING_VALUE, err, "%s", here.text);
+    if (rc != BL_OK && err)
+        *err = here;
+    return rc;
+}
+
+bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check_options *options,
+                       struct bl_err *err)
+{
+    struct check c = { .ckpt = ckpt, .options = options };
+    bl_status rc;
+
+    if (!bl_ckpt_has_config(ckpt))
+        return bl_fail(err, BL_E_USAGE,
+                       "%s: without a configuration there is nothing to check against",
+                       bl_ckpt_path(ckpt));
+    c.config = bl_ckpt_config(ckpt);
+    c.result.n_tensors = bl_ckpt_n_tensors(ckpt);
+    rc = check_structure(&c, err);
+    for (size_t i = 0; i < c.result.n_tensors && rc == BL_OK && !options->structure_only; i++)
+        rc = check_values(&c, bl_ckpt_tensor(ckpt, i), err);
+    if (rc == BL_OK)
+        *out = c.result;
+    else
+        bl_check_release(&c.result);
+    return rc;
+}
+
+void bl_check_release(bl_check_result *result)
+{
+    for (size_t i = 0; i < result->n_findings; i++)
+        bl_free(result->finding[i].text);
+    bl_free(result->finding);
+    *result = (bl_check_result){ 0 };
+}

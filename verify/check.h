@@ -1,0 +1,49 @@
+/*
+ * check.h - is one checkpoint whole? Every tensor that its family's table (formats/arch) expects
+ * under its configuration is there with the right shape, nothing lies in a layer or expert that
+ * the configuration does not have, and every value is finite.
+ *
+ * Values are decoded in pieces of bounded memory. Findings are sentences, in a fixed order.
+ */
+#ifndef BL_VERIFY_CHECK_H
+#define BL_VERIFY_CHECK_H
+
+#include "base/progress.h"
+#include "formats/ckpt/ckpt.h"
+
+typedef enum bl_finding_kind {
+    BL_FINDING_MISSING,
+    BL_FINDING_SHAPE,
+    BL_FINDING_UNEXPECTED, /* of the family, but in a place that the configuration does not have */
+    BL_FINDING_VALUE,      /* not finite, or not decodable */
+    BL_FINDING_NOTE        /* no fault: a tensor the family does not know, MTP layers left out */
+} bl_finding_kind;
+
+typedef struct bl_finding {
+    bl_finding_kind kind;
+    char *text; /* one sentence */
+} bl_finding;
+
+typedef struct bl_check_result {
+    size_t n_tensors; /* checked */
+    uint64_t n_values;
+    size_t n_faults; /* findings other than notes */
+    size_t n_findings;
+    bl_finding *finding;
+} bl_check_result;
+
+typedef struct bl_check_options {
+    int n_threads;
+    bool structure_only;   /* read no values */
+    bl_progress *progress; /* gets stored bytes as they are done; may be NULL */
+} bl_check_options;
+
+/*
+ * BL_OK when the check could be made, whatever it found: look at n_faults. The caller releases
+ * *out. Fails with BL_E_IO, BL_E_NOMEM, BL_E_CANCELLED, or BL_E_USAGE without a configuration.
+ */
+BL_MUST_USE bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt,
+                                   const bl_check_options *options, struct bl_err *err);
+void bl_check_release(bl_check_result *result);
+
+#endif
