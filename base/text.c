@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static bool reserve(bl_text *text, size_t n)
     if (need <= text->size)
         return true;
     while (size < need)
-        size = size > need / 2 ? need : size * 2;
+        size = size > SIZE_MAX / 2 ? need : size * 2;
     grown = bl_realloc(text->bytes, size, 1);
     if (!grown) {
         text->failed = true;
