@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "formats/hf/hf_dir.h"
 
-#include "temp_folder.h"
+#include "tests/unit/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,14 +22,28 @@
 #define HEADER_A "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}"
 #define HEADER_B "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}"
 
-/* A checkpoint of two shards with one tensor each; the second comes first in the index. */
-static void put_checkpoint(const char *folder)
+/* A safetensors file: header and n_data bytes 0, 1, 2 ... */
+static void put_shard(const char *path, const char *header, size_t n_data)
 {
-    put_text(folder, "config.json", "{}");
-    put_shard(folder, SHARD_1, HEADER_A, 4);
-    put_shard(folder, SHARD_2, HEADER_B, 2);
-    put_text(folder, INDEX,
-             "{\"weight_map\":{\"b\":\"" SHARD_2 "\",\"a\":\"" SHARD_1 "\"},\"metadata\":{}}");
+    const size_t n = strlen(header);
+    unsigned char bytes[1024] = { (unsigned char)n, (unsigned char)(n >> 8) };
+
+    assert_true(8 + n + n_data <= sizeof(bytes));
+    memcpy(bytes + 8, header, n);
+    for (size_t i = 0; i < n_data; i++)
+        bytes[8 + n + i] = (unsigned char)i;
+    scratch_write(path, bytes, 8 + n + n_data);
+}
+
+/* A checkpoint in in/: two shards with one tensor each; the second comes first in the index. */
+static void put_checkpoint(void)
+{
+    assert_int_equal(mkdir("in", 0777), 0);
+    scratch_puts("in/config.json", "{}");
+    put_shard("in/" SHARD_1, HEADER_A, 4);
+    put_shard("in/" SHARD_2, HEADER_B, 2);
+    scratch_puts("in/" INDEX,
+                 "{\"weight_map\":{\"b\":\"" SHARD_2 "\",\"a\":\"" SHARD_1 "\"},\"metadata\":{}}");
 }
 
 static void opens_nano_r1(void **state)
@@ -134,23 +148,18 @@ static void follows_links_and_leaves_out_what_is_unfinished(void **state)
                                               "stray.safetensors" };
     struct bl_err err = { 0 };
     bl_container *c = NULL;
-    char folder[64], path[128], target[128];
     unsigned char bytes[2];
 
     (void)state;
-    make_temp_folder(folder);
-    put_checkpoint(folder);
-    put_text(folder, "model.gguf.partial", "half");
-    put_text(folder, ".hidden", "x");
-    put_text(folder, "stray.safetensors", "no shard of the index: not opened");
-    snprintf(path, sizeof(path), "%s/sub", folder);
-    assert_int_equal(mkdir(path, 0777), 0);
-    snprintf(path, sizeof(path), "%s/" SHARD_2, folder);
-    snprintf(target, sizeof(target), "%s/sub/blob", folder);
-    assert_int_equal(rename(path, target), 0);
-    assert_int_equal(symlink("sub/blob", path), 0);
+    put_checkpoint();
+    scratch_puts("in/model.gguf.partial", "half");
+    scratch_puts("in/.hidden", "x");
+    scratch_puts("in/stray.safetensors", "no shard of the index: not opened");
+    assert_int_equal(mkdir("in/sub", 0777), 0);
+    assert_int_equal(rename("in/" SHARD_2, "in/sub/blob"), 0);
+    assert_int_equal(symlink("sub/blob", "in/" SHARD_2), 0);
 
-    if (bl_hf_open(&c, folder, &err) != BL_OK)
+    if (bl_hf_open(&c, "in", &err) != BL_OK)
         fail_msg("%s", err.text);
     assert_int_equal(c->n_side_files, 4);
     for (size_t i = 0; i < 4; i++)
@@ -160,23 +169,20 @@ static void follows_links_and_leaves_out_what_is_unfinished(void **state)
     assert_int_equal(bl_container_read(c, 1, 0, bytes, 2, NULL), BL_OK);
     assert_int_equal(bytes[1], 1);
     bl_container_close(c);
-    remove_tree(folder);
 }
 
 static void opens_a_folder_with_one_file_and_no_index(void **state)
 {
     bl_container *c = NULL;
-    char folder[64];
 
     (void)state;
-    make_temp_folder(folder);
-    put_text(folder, "config.json", "{}");
-    put_shard(folder, "model.safetensors", HEADER_A, 4);
-    assert_int_equal(bl_hf_open(&c, folder, NULL), BL_OK);
+    assert_int_equal(mkdir("in", 0777), 0);
+    scratch_puts("in/config.json", "{}");
+    put_shard("in/model.safetensors", HEADER_A, 4);
+    assert_int_equal(bl_hf_open(&c, "in", NULL), BL_OK);
     assert_int_equal(c->n_stored, 1);
     assert_int_equal(c->n_side_files, 1);
     bl_container_close(c);
-    remove_tree(folder);
 }
 
 /* One change to a good checkpoint: a file is replaced (text or header), or removed (all NULL). */
@@ -218,20 +224,19 @@ static void refuses_a_folder_that_is_no_whole_checkpoint(void **state)
         const int64_t live = bl_alloc_live();
         struct bl_err err = { 0 };
         bl_container *c = NULL;
-        char folder[64], path[128];
+        char path[128];
         bl_status rc;
 
-        make_temp_folder(folder);
-        put_checkpoint(folder);
-        snprintf(path, sizeof(path), "%s/%s", folder, ch->file);
+        put_checkpoint();
+        snprintf(path, sizeof(path), "in/%s", ch->file);
         if (ch->text)
-            put_text(folder, ch->file, ch->text);
+            scratch_puts(path, ch->text);
         else if (ch->header)
-            put_shard(folder, ch->file, ch->header, ch->n_data);
+            put_shard(path, ch->header, ch->n_data);
         else
             assert_int_equal(unlink(path), 0);
-        rc = bl_hf_open(&c, folder, &err);
-        remove_tree(folder);
+        rc = bl_hf_open(&c, "in", &err);
+        scratch_remove("in");
         if (rc != BL_E_FORMAT || !strstr(err.text, ch->said[0]) || !strstr(err.text, ch->said[1]))
             fail_msg("%zu: status %d, '%s'", i, (int)rc, err.text);
         assert_null(c);
@@ -245,18 +250,16 @@ static void does_not_take_a_pipe_or_a_folder_for_a_shard(void **state)
     for (int pipe = 0; pipe < 2; pipe++) {
         struct bl_err err = { 0 };
         bl_container *c = NULL;
-        char folder[64], path[128];
+        static const char path[] = "in/" SHARD_1;
 
-        make_temp_folder(folder);
-        put_checkpoint(folder);
-        snprintf(path, sizeof(path), "%s/" SHARD_1, folder);
+        put_checkpoint();
         assert_int_equal(unlink(path), 0);
         assert_int_equal(pipe ? mkfifo(path, 0666) : mkdir(path, 0777), 0);
-        assert_int_equal(bl_hf_open(&c, folder, &err), BL_E_FORMAT);
+        assert_int_equal(bl_hf_open(&c, "in", &err), BL_E_FORMAT);
         assert_non_null(strstr(err.text, SHARD_1 ": the shard is missing"));
         /* opened by its own name, a pipe is no file, and an empty folder no checkpoint */
         assert_int_equal(bl_hf_open(&c, path, &err), pipe ? BL_E_IO : BL_E_FORMAT);
-        remove_tree(folder);
+        scratch_remove("in");
     }
 }
 
@@ -275,19 +278,16 @@ static void names_file_and_tensor_when_a_shard_shrinks(void **state)
 {
     struct bl_err err = { 0 };
     bl_container *c = NULL;
-    char folder[64], path[128], bytes[2];
+    char bytes[2];
 
     (void)state;
-    make_temp_folder(folder);
-    put_checkpoint(folder);
-    assert_int_equal(bl_hf_open(&c, folder, NULL), BL_OK);
-    snprintf(path, sizeof(path), "%s/" SHARD_2, folder);
-    assert_int_equal(truncate(path, 20), 0);
+    put_checkpoint();
+    assert_int_equal(bl_hf_open(&c, "in", NULL), BL_OK);
+    assert_int_equal(truncate("in/" SHARD_2, 20), 0);
     assert_int_equal(bl_container_read(c, 1, 0, bytes, 2, &err), BL_E_IO);
     assert_non_null(strstr(err.text, "tensor 'b'"));
     assert_non_null(strstr(err.text, SHARD_2));
     bl_container_close(c);
-    remove_tree(folder);
 }
 
 static void survives_the_failure_of_each_allocation(void **state)
@@ -318,20 +318,23 @@ static void survives_the_failure_of_each_allocation(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest in_place[] = {
         cmocka_unit_test(opens_nano_r1),
         cmocka_unit_test(gives_the_header_of_a_shard_as_it_is),
         cmocka_unit_test(gives_side_files_but_nothing_outside),
         cmocka_unit_test(refuses_to_read_past_a_tensor),
         cmocka_unit_test(opens_a_lone_file_without_side_files),
-        cmocka_unit_test(follows_links_and_leaves_out_what_is_unfinished),
-        cmocka_unit_test(opens_a_folder_with_one_file_and_no_index),
-        cmocka_unit_test(refuses_a_folder_that_is_no_whole_checkpoint),
-        cmocka_unit_test(does_not_take_a_pipe_or_a_folder_for_a_shard),
         cmocka_unit_test(says_that_a_path_is_not_there),
-        cmocka_unit_test(names_file_and_tensor_when_a_shard_shrinks),
         cmocka_unit_test(survives_the_failure_of_each_allocation),
     };
+    const struct CMUnitTest in_scratch[] = {
+        cmocka_unit_test_teardown(follows_links_and_leaves_out_what_is_unfinished, scratch_clear),
+        cmocka_unit_test_teardown(opens_a_folder_with_one_file_and_no_index, scratch_clear),
+        cmocka_unit_test_teardown(refuses_a_folder_that_is_no_whole_checkpoint, scratch_clear),
+        cmocka_unit_test_teardown(does_not_take_a_pipe_or_a_folder_for_a_shard, scratch_clear),
+        cmocka_unit_test_teardown(names_file_and_tensor_when_a_shard_shrinks, scratch_clear),
+    };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(in_place, NULL, NULL) +
+           cmocka_run_group_tests(in_scratch, scratch_enter, scratch_leave);
 }

@@ -7,7 +7,7 @@
 #include "formats/hf/hf_dir.h"
 #include "formats/hf/hf_writer.h"
 
-#include "temp_folder.h"
+#include "tests/unit/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,15 +91,14 @@ static void check_checkpoint(const char *path, size_t n_shards)
 
 static void splits_a_plan_into_shards_and_indexes_them(void **state)
 {
-    char folder[64], path[128], *index = NULL;
+    static const char path[] = "out";
+    char *index = NULL;
     bl_container *c = NULL;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     assert_int_equal(write_checkpoint(path, SHARD_SIZE, N_DATA, 7, NULL), BL_OK);
-    assert_int_equal(count_entries(folder), 1);
-    assert_int_equal(count_entries(path), 5);
+    assert_int_equal(scratch_n_entries("."), 1);
+    assert_int_equal(scratch_n_entries(path), 5);
     check_checkpoint(path, 3);
     assert_int_equal(bl_hf_open(&c, path, NULL), BL_OK);
     assert_int_equal(bl_container_side_file(c, "model.safetensors.index.json", &index, NULL, NULL),
@@ -107,50 +106,48 @@ static void splits_a_plan_into_shards_and_indexes_them(void **state)
     assert_string_equal(index, wanted_index);
     bl_free(index);
     bl_container_close(c);
-    remove_tree(folder);
 }
 
 static void writes_one_shard_without_an_index(void **state)
 {
     static const uint64_t sizes[] = { 0, N_DATA, 1000000, UINT64_MAX };
-    char folder[64], path[128];
+    char path[32];
 
     (void)state;
-    make_temp_folder(folder);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-        snprintf(path, sizeof(path), "%s/out%zu", folder, i);
+        snprintf(path, sizeof(path), "out%zu", i);
         assert_int_equal(write_checkpoint(path, sizes[i], N_DATA, N_DATA, NULL), BL_OK);
-        assert_int_equal(count_entries(path), 2);
+        assert_int_equal(scratch_n_entries(path), 2);
         check_checkpoint(path, 1);
     }
-    remove_tree(folder);
 }
 
 static void gives_a_tensor_larger_than_a_shard_one_to_itself(void **state)
 {
-    char folder[64], path[128];
+    /* sizes in the plan: 6 6 0 16 1 4 0; each pair of lines is a boundary */
+    static const struct {
+        uint64_t shard_size;
+        size_t n_shards;
+    } cut[] = {
+        { 1, 5 }, { 4, 5 }, { 5, 4 }, { 11, 4 }, { 12, 3 }, { 20, 3 }, { 21, 2 }, { 32, 2 }
+    };
+    char path[32];
 
     (void)state;
-    make_temp_folder(folder);
-    for (uint64_t size = 1; size <= N_DATA; size++) {
-        size_t n_shards = size < 5 ? 5 : size < 12 ? 4 : size < 21 ? 3 : size < N_DATA ? 2 : 1;
-
-        snprintf(path, sizeof(path), "%s/out%d", folder, (int)size);
-        assert_int_equal(write_checkpoint(path, size, N_DATA, 1, NULL), BL_OK);
-        check_checkpoint(path, n_shards);
+    for (size_t i = 0; i < sizeof(cut) / sizeof(*cut); i++) {
+        snprintf(path, sizeof(path), "out%zu", i);
+        assert_int_equal(write_checkpoint(path, cut[i].shard_size, N_DATA, 1, NULL), BL_OK);
+        check_checkpoint(path, cut[i].n_shards);
     }
-    remove_tree(folder);
 }
 
 static void writes_a_plan_without_tensors(void **state)
 {
-    char folder[64], path[128];
+    static const char path[] = "out";
     bl_hf_writer *w = NULL;
     bl_container *c = NULL;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     assert_int_equal(bl_hf_writer_begin(&w, path, false, NULL, 0, 100, NULL), BL_OK);
     assert_int_equal(bl_hf_writer_n_shards(w), 1);
     assert_int_equal(bl_hf_writer_side_file(w, "config.json", "", 0, NULL), BL_OK);
@@ -158,43 +155,36 @@ static void writes_a_plan_without_tensors(void **state)
     assert_int_equal(bl_hf_open(&c, path, NULL), BL_OK);
     assert_int_equal(c->n_stored, 0);
     bl_container_close(c);
-    remove_tree(folder);
 }
 
 static void leaves_nothing_when_data_is_not_as_long_as_planned(void **state)
 {
     static const size_t lengths[] = { 0, 1, 12, 28, N_DATA - 1, N_DATA + 1 };
-    char folder[64], path[128];
+    static const char path[] = "out";
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
         const int64_t live = bl_alloc_live();
         struct bl_err err = { 0 };
 
         assert_int_equal(write_checkpoint(path, SHARD_SIZE, lengths[i], 5, &err), BL_E_MISMATCH);
         assert_true(err.text[0] != '\0');
-        assert_int_equal(count_entries(folder), 0);
+        assert_int_equal(scratch_n_entries("."), 0);
         assert_int_equal(bl_alloc_live(), live);
     }
-    remove_tree(folder);
 }
 
 static void does_not_touch_what_is_already_there(void **state)
 {
-    char folder[64], path[128];
+    static const char path[] = "out";
     struct bl_err err = { 0 };
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     assert_int_equal(write_checkpoint(path, SHARD_SIZE, N_DATA, 7, NULL), BL_OK);
     assert_int_equal(write_checkpoint(path, 0, N_DATA, 7, &err), BL_E_USAGE);
     assert_non_null(strstr(err.text, "already exists"));
     check_checkpoint(path, 3);
-    assert_int_equal(count_entries(folder), 1);
-    remove_tree(folder);
+    assert_int_equal(scratch_n_entries("."), 1);
 }
 
 static void refuses_side_files_that_are_not_its_own(void **state)
@@ -209,12 +199,10 @@ static void refuses_side_files_that_are_not_its_own(void **state)
                                        "model.safetensors.index.json",
                                        "model-00001-of-000003.safetensors",
                                        "twice" };
-    char folder[64], path[128];
+    static const char path[] = "out";
     bl_hf_writer *w = NULL;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     assert_int_equal(bl_hf_writer_begin(&w, path, false, plan, N_PLAN, SHARD_SIZE, NULL), BL_OK);
     assert_int_equal(bl_hf_writer_side_file(w, "twice", "1", 1, NULL), BL_OK);
     assert_int_equal(bl_hf_writer_side_file(w, ".gitattributes", "1", 1, NULL), BL_OK);
@@ -225,8 +213,7 @@ static void refuses_side_files_that_are_not_its_own(void **state)
         assert_non_null(strstr(err.text, path));
     }
     bl_hf_writer_abort(&w);
-    assert_int_equal(count_entries(folder), 0);
-    remove_tree(folder);
+    assert_int_equal(scratch_n_entries("."), 0);
 }
 
 /* After each failure the caller may go on: every later call must fail too, and none may crash. */
@@ -255,13 +242,11 @@ static bl_status write_stubbornly(const char *path, struct bl_err *err)
 static void leaves_nothing_after_the_failure_of_any_write(void **state)
 {
     const int64_t live = bl_alloc_live();
-    char folder[64], path[128];
+    static const char path[] = "out";
     bl_status rc;
     uint64_t k = 0;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     do {
         struct bl_err err = { 0 };
 
@@ -273,35 +258,26 @@ static void leaves_nothing_after_the_failure_of_any_write(void **state)
             break;
         assert_int_equal(rc, BL_E_IO);
         assert_non_null(strstr(err.text, "No space left on device"));
-        if (count_entries(path) >= 0) { /* only the fsync behind the rename can fail so late */
-            assert_non_null(strstr(err.text, "cannot sync the folder"));
-            check_checkpoint(path, 3);
-            remove_tree(path);
-        }
-        assert_int_equal(count_entries(folder), 0);
+        assert_int_equal(scratch_n_entries("."), 0);
         bl_sink_fail_at(k);
         rc = write_stubbornly(path, &err);
         bl_sink_fail_at(0);
         assert_int_equal(bl_alloc_live(), live);
-        if (count_entries(path) >= 0)
-            remove_tree(path);
-        assert_int_equal(count_entries(folder), 0);
-        rc = BL_E_IO;
-    } while (rc != BL_OK);
+        if (rc == BL_OK) /* it makes fewer calls */
+            scratch_remove(path);
+        assert_int_equal(scratch_n_entries("."), 0);
+    } while (true);
     assert_true(k > 15);
-    remove_tree(folder);
 }
 
 static void leaves_nothing_after_the_failure_of_any_allocation(void **state)
 {
     const int64_t live = bl_alloc_live();
-    char folder[64], path[128];
+    static const char path[] = "out";
     bl_status rc;
     uint64_t k = 0;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/out", folder);
     do {
         struct bl_err err = { 0 };
 
@@ -312,28 +288,27 @@ static void leaves_nothing_after_the_failure_of_any_allocation(void **state)
         if (rc == BL_OK)
             break;
         assert_int_equal(rc, BL_E_NOMEM);
-        if (count_entries(path) >= 0)
-            remove_tree(path);
-        assert_int_equal(count_entries(folder), 0);
+        assert_int_equal(scratch_n_entries("."), 0);
     } while (rc != BL_OK);
     check_checkpoint(path, 3);
     assert_true(k > 40);
-    remove_tree(folder);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(splits_a_plan_into_shards_and_indexes_them),
-        cmocka_unit_test(writes_one_shard_without_an_index),
-        cmocka_unit_test(gives_a_tensor_larger_than_a_shard_one_to_itself),
-        cmocka_unit_test(writes_a_plan_without_tensors),
-        cmocka_unit_test(leaves_nothing_when_data_is_not_as_long_as_planned),
-        cmocka_unit_test(does_not_touch_what_is_already_there),
-        cmocka_unit_test(refuses_side_files_that_are_not_its_own),
-        cmocka_unit_test(leaves_nothing_after_the_failure_of_any_write),
-        cmocka_unit_test(leaves_nothing_after_the_failure_of_any_allocation),
+        cmocka_unit_test_teardown(splits_a_plan_into_shards_and_indexes_them, scratch_clear),
+        cmocka_unit_test_teardown(writes_one_shard_without_an_index, scratch_clear),
+        cmocka_unit_test_teardown(gives_a_tensor_larger_than_a_shard_one_to_itself, scratch_clear),
+        cmocka_unit_test_teardown(writes_a_plan_without_tensors, scratch_clear),
+        cmocka_unit_test_teardown(leaves_nothing_when_data_is_not_as_long_as_planned,
+                                  scratch_clear),
+        cmocka_unit_test_teardown(does_not_touch_what_is_already_there, scratch_clear),
+        cmocka_unit_test_teardown(refuses_side_files_that_are_not_its_own, scratch_clear),
+        cmocka_unit_test_teardown(leaves_nothing_after_the_failure_of_any_write, scratch_clear),
+        cmocka_unit_test_teardown(leaves_nothing_after_the_failure_of_any_allocation,
+                                  scratch_clear),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }

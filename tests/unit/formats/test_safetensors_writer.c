@@ -4,7 +4,7 @@
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/safetensors/safetensors_writer.h"
 
-#include "temp_folder.h"
+#include "tests/unit/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,15 +76,14 @@ static bl_status write_file(const char *path, size_t n_data, size_t piece, struc
 
 static void reads_back_what_it_wrote(void **state)
 {
-    char folder[64], path[128], data[N_DATA];
+    static const char path[] = "x.safetensors";
+    char data[N_DATA];
     bl_safetensors st = { 0 };
     bl_source *source = NULL;
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/x.safetensors", folder);
     assert_int_equal(write_file(path, N_DATA, 5, NULL), BL_OK);
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(scratch_n_entries("."), 1);
     assert_int_equal(bl_source_open(&source, path, NULL), BL_OK);
     assert_int_equal(bl_safetensors_read(&st, source, NULL), BL_OK);
     assert_int_equal(st.n_stored, N_PLAN);
@@ -100,27 +99,23 @@ static void reads_back_what_it_wrote(void **state)
         assert_int_equal(data[i], i);
     bl_safetensors_release(&st);
     bl_source_close(source);
-    remove_tree(folder);
 }
 
 static void refuses_data_that_is_not_as_long_as_planned(void **state)
 {
     static const size_t lengths[] = { 0, 1, N_DATA - 1, N_DATA + 1, N_DATA + 8 };
-    char folder[64], path[128];
+    static const char path[] = "x.safetensors";
 
     (void)state;
-    make_temp_folder(folder);
-    snprintf(path, sizeof(path), "%s/x.safetensors", folder);
     for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
         const int64_t live = bl_alloc_live();
         struct bl_err err = { 0 };
 
         assert_int_equal(write_file(path, lengths[i], 8, &err), BL_E_MISMATCH);
         assert_non_null(strstr(err.text, path));
-        assert_int_equal(count_entries(folder), 0);
+        assert_int_equal(scratch_n_entries("."), 0);
         assert_int_equal(bl_alloc_live(), live);
     }
-    remove_tree(folder);
 }
 
 static void refuses_a_plan_that_is_no_file(void **state)
@@ -176,11 +171,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_the_header_in_the_order_of_the_plan),
-        cmocka_unit_test(reads_back_what_it_wrote),
+        cmocka_unit_test_teardown(reads_back_what_it_wrote, scratch_clear),
         cmocka_unit_test(refuses_data_that_is_not_as_long_as_planned),
         cmocka_unit_test(refuses_a_plan_that_is_no_file),
         cmocka_unit_test(refuses_tensors_that_together_pass_64_bits),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }
