@@ -9,7 +9,8 @@ load (tests/interop/transformers_int4.py judges this directory and baleen's alik
 - lm_head, embeddings, norms, router, and of the MTP layer eh_proj and shared_head.head stay BF16 (router bias F32), as
   does kv_b_proj where its input length is no multiple of 128; each such linear layer is named in `ignore`;
 - group scale = amax / 7.5 (the library's rule) rounded to BF16, and q = clamp(round_half_even(w / scale), -8, 7) with
-  the rounded scale, so that what is stored is the nearest code to what will be computed with.
+  the rounded scale, so that what is stored is the nearest code to what will be computed with; a scale that would be
+  zero is 2^-23, as in the library.
 """
 import argparse
 import json
@@ -31,9 +32,9 @@ def quantize(w, divisor):
     """float32 [N, K] -> codes int8 [N, K], scale BF16 [N, K/GROUP]."""
     groups = w.reshape(w.shape[0], -1, GROUP)
     scale = (np.abs(groups).max(axis=2) / np.float32(divisor)).astype(ml_dtypes.bfloat16)
-    safe = np.where(scale.astype(np.float32) == 0, np.float32(1), scale.astype(np.float32))
-    q = np.clip(np.rint(groups / safe[:, :, None]), -8, 7).astype(np.int8)
-    return q.reshape(w.shape), safe.astype(ml_dtypes.bfloat16)
+    scale[scale == 0] = 2.0**-23
+    q = np.clip(np.rint(groups / scale.astype(np.float32)[:, :, None]), -8, 7).astype(np.int8)
+    return q.reshape(w.shape), scale
 
 
 def export(src, divisor):
