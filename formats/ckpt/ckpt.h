@@ -18,6 +18,7 @@
 #include "formats/arch/config.h"
 #include "formats/ckpt/container.h"
 #include "formats/dtype/dtype.h"
+#include "formats/tokenizer/tokenizer_file.h"
 
 typedef struct bl_ckpt bl_ckpt;
 
@@ -68,5 +69,12 @@ BL_MUST_USE bl_status bl_ckpt_expect(const bl_tensor **out, const bl_ckpt *ckpt,
 /* A side file of the checkpoint, as in container.h. */
 BL_MUST_USE bl_status bl_ckpt_side_file(const bl_ckpt *ckpt, const char *name, char **out,
                                         size_t *n_bytes, struct bl_err *err);
+
+/*
+ * The tokenizer's tables, from tokenizer.json and tokenizer_config.json beside the weights. The
+ * caller frees them. BL_E_UNSUPPORTED when the checkpoint has no tokenizer.json.
+ */
+BL_MUST_USE bl_status bl_ckpt_tokenizer_file(bl_tokenizer_file **out, const bl_ckpt *ckpt,
+                                             struct bl_err *err);
 
 #endif

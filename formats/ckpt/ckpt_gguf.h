@@ -1,6 +1,5 @@
 /*
- * ckpt_gguf.h - a GGUF file seen as a checkpoint with canonical names. Internal to formats/ckpt,
- * but for the configuration.
+ * ckpt_gguf.h - a GGUF file seen as a checkpoint with canonical names. Internal to formats/ckpt.
  */
 #ifndef BL_FORMATS_CKPT_GGUF_H
 #define BL_FORMATS_CKPT_GGUF_H
@@ -17,10 +16,6 @@ typedef struct bl_gguf_place {
     bl_kv_b kv_b;       /* KV_B */
     uint64_t head_dim;  /* ROPE_PAIRS */
 } bl_gguf_place;
-
-/* The configuration that the file's metadata describe. */
-BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, const bl_container *gguf,
-                                          struct bl_err *err);
 
 /*
  * The canonical tensors (name, type_name, dtype, shape, n_bytes and row_unit are set) and their

@@ -1,0 +1,298 @@
+/*
+ * ckpt_gguf.c - GGUF names to canonical names, by the family's table: every canonical tensor that
+ * the configuration calls for is looked up under its GGUF name, and where it lies is noted. What
+ * the file holds besides keeps its own name.
+ */
+#include "formats/ckpt/ckpt_gguf.h"
+
+#include "base/alloc.h"
+#include "base/map.h"
+#include "base/size.h"
+#include "formats/hfquant/hfquant.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { NAME_BYTES = 256 };
+
+struct listing {
+    const bl_container *gguf;
+    const bl_config *config;
+    bl_arena *arena;
+    bl_map by_name; /* GGUF name -> stored */
+    bool *taken;    /* stored tensor i has a canonical name */
+    bl_tensor *tensor;
+    bl_gguf_place *place;
+    size_t n, room;
+    struct bl_err *err;
+};
+
+static bl_status complain(const struct listing *l, size_t stored, const char *what)
+{
+    return bl_fail(l->err, BL_E_FORMAT, "%s: tensor '%s': %s", l->gguf->path,
+                   l->gguf->stored[stored].name, what);
+}
+
+static bl_status find(size_t *out, const struct listing *l, const char *name)
+{
+    uint32_t i;
+
+    if (!bl_map_get(&i, &l->by_name, name, strlen(name)))
+        return bl_fail(l->err, BL_E_FORMAT, "%s: tensor '%s' is missing", l->gguf->path, name);
+    *out = i;
+    l->taken[i] = true;
+    return BL_OK;
+}
+
+static bl_status grow(struct listing *l)
+{
+    size_t room = l->room ? 2 * l->room : 256;
+    bl_tensor *tensor;
+    bl_gguf_place *place;
+
+    if (l->n < l->room)
+        return BL_OK;
+    /* An arena does not grow in place: the old arrays stay behind, at most as large again. */
+    tensor = bl_arena_alloc(l->arena, room, sizeof(*tensor));
+    place = bl_arena_alloc(l->arena, room, sizeof(*place));
+    if (!tensor || !place)
+        return bl_fail_nomem(l->err, l->gguf->path);
+    if (l->n > 0) {
+        memcpy(tensor, l->tensor, l->n * sizeof(*tensor));
+        memcpy(place, l->place, l->n * sizeof(*place));
+    }
+    l->tensor = tensor;
+    l->place = place;
+    l->room = room;
+    return BL_OK;
+}
+
+/* Append a canonical tensor stored in tensor i, of which it has n_bytes. */
+static bl_status append(struct listing *l, const char *name, uint32_t ndim, const uint64_t *dim,
+                        size_t i, uint64_t n_bytes, const bl_gguf_place *place, uint64_t row_unit)
+{
+    bl_status rc = grow(l);
+    bl_tensor *t;
+
+    if (rc != BL_OK)
+        return rc;
+    t = &l->tensor[l->n];
+    *t = (bl_tensor){ .name = bl_arena_strdup(l->arena, name),
+                      .type_name = bl_dtype_name(l->gguf->stored[i].dtype),
+                      .dtype = l->gguf->stored[i].dtype,
+                      .ndim = ndim,
+                      .n_bytes = n_bytes,
+                      .row_unit = row_unit };
+    if (!t->name)
+        return bl_fail_nomem(l->err, l->gguf->path);
+    memcpy(t->dim, dim, ndim * sizeof(*dim));
+    l->place[l->n++] = *place;
+    return BL_OK;
+}
+
+static bool has_shape(const bl_stored *t, uint32_t ndim, uint64_t d0, uint64_t d1, uint64_t d2)
+{
+    return t->ndim == ndim && t->dim[0] == d0 && (ndim < 2 || t->dim[1] == d1) &&
+           (ndim < 3 || t->dim[2] == d2);
+}
+
+static bl_status list_kv_b(struct listing *l, const bl_arch_row *row, uint32_t layer)
+{
+    const bl_config *c = l->config;
+    const bl_kv_b s = { c->qk_nope_head_dim, c->v_head_dim, c->kv_lora_rank };
+    const uint64_t dim[2] = { bl_arch_dim(c, row->rows), bl_arch_dim(c, row->cols) };
+    bl_gguf_place place = { .layout = BL_LAYOUT_KV_B, .kv_b = s };
+    char names[NAME_BYTES], name[NAME_BYTES], *bar;
+    const bl_stored *k, *v;
+    bl_status rc;
+
+    if (!bl_arch_expand(names, sizeof(names), row->gguf, layer, 0) ||
+        !bl_arch_expand(name, sizeof(name), row->name, layer, 0))
+        return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
+    bar = strchr(names, '|');
+    *bar = '\0';
+    rc = find(&place.stored[0], l, names);
+    if (rc == BL_OK)
+        rc = find(&place.stored[1], l, bar + 1);
+    if (rc != BL_OK)
+        return rc;
+    k = &l->gguf->stored[place.stored[0]];
+    v = &l->gguf->stored[place.stored[1]];
+    if (!has_shape(k, 3, c->n_heads, s.lora, s.nope))
+        return complain(l, place.stored[0], "its shape is not heads x latent x head dimension");
+    if (!has_shape(v, 3, c->n_heads, s.v, s.lora))
+        return complain(l, place.stored[1], "its shape is not heads x head dimension x latent");
+    return append(l, name, 2, dim, place.stored[0], k->n_bytes + v->n_bytes, &place, s.nope + s.v);
+}
+
+static bl_status list_stack(struct listing *l, const bl_arch_row *row, uint32_t layer)
+{
+    const bl_config *c = l->config;
+    const uint64_t dim[2] = { bl_arch_dim(c, row->rows), bl_arch_dim(c, row->cols) };
+    bl_gguf_place place = { .layout = BL_LAYOUT_STACK };
+    char name[NAME_BYTES];
+    const bl_stored *t;
+    bl_status rc;
+
+    if (!bl_arch_expand(name, sizeof(name), row->gguf, layer, 0))
+        return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
+    rc = find(&place.stored[0], l, name);
+    if (rc != BL_OK)
+        return rc;
+    t = &l->gguf->stored[place.stored[0]];
+    if (!has_shape(t, 3, c->n_experts, dim[0], dim[1]))
+        return complain(l, place.stored[0], "its shape is not that of all experts, stacked");
+    for (uint32_t e = 0; e < c->n_experts && rc == BL_OK; e++) {
+        place.first_row = e * dim[0];
+        if (!bl_arch_expand(name, sizeof(name), row->name, layer, e))
+            return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
+        rc = append(l, name, 2, dim, place.stored[0], t->n_bytes / c->n_experts, &place, 1);
+    }
+    return rc;
+}
+
+static bl_status list_one(struct listing *l, const bl_arch_row *row, uint32_t layer)
+{
+    bl_gguf_place place = { .layout = row->layout, .head_dim = l->config->head_dim };
+    char gguf_name[NAME_BYTES], name[NAME_BYTES];
+    const bl_stored *t;
+    bl_status rc;
+
+    if (!bl_arch_expand(gguf_name, sizeof(gguf_name), row->gguf, layer, 0) ||
+        !bl_arch_expand(name, sizeof(name), row->name, layer, 0))
+        return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
+    rc = find(&place.stored[0], l, gguf_name);
+    if (rc != BL_OK)
+        return rc;
+    t = &l->gguf->stored[place.stored[0]];
+    return append(l, name, t->ndim, t->dim, place.stored[0], t->n_bytes, &place, 1);
+}
+
+static bl_status list_row(struct listing *l, const bl_arch_row *row, uint32_t layer)
+{
+    switch (row->layout) {
+    case BL_LAYOUT_KV_B:
+        return list_kv_b(l, row, layer);
+    case BL_LAYOUT_STACK:
+        return list_stack(l, row, layer);
+    default:
+        return list_one(l, row, layer);
+    }
+}
+
+static bl_status list_known(struct listing *l)
+{
+    const bl_config *c = l->config;
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
+        if (c->arch->row[i].where == BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, 0))
+            rc = list_row(l, &c->arch->row[i], 0);
+    for (uint32_t layer = 0; layer < c->n_layers + c->n_mtp_layers; layer++)
+        for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
+            if (c->arch->row[i].where != BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, layer))
+                rc = list_row(l, &c->arch->row[i], layer);
+    return rc;
+}
+
+static bl_status list_others(struct listing *l)
+{
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < l->gguf->n_stored && rc == BL_OK; i++) {
+        const bl_stored *t = &l->gguf->stored[i];
+        const bl_gguf_place place = { .layout = BL_LAYOUT_SAME, .stored = { i, i } };
+
+        if (!l->taken[i])
+            rc = append(l, t->name, t->ndim, t->dim, i, t->n_bytes, &place, 1);
+    }
+    return rc;
+}
+
+bl_status bl_gguf_list(bl_tensor **tensors, bl_gguf_place **places, size_t *n, bl_arena *arena,
+                       const bl_container *gguf, const bl_config *config, struct bl_err *err)
+{
+    struct listing l = { .gguf = gguf, .config = config, .arena = arena, .err = err };
+    bl_status rc = BL_OK;
+
+    l.taken = bl_calloc(gguf->n_stored, sizeof(*l.taken));
+    if (!l.taken)
+        return bl_fail_nomem(err, gguf->path);
+    for (size_t i = 0; i < gguf->n_stored && rc == BL_OK; i++)
+        rc = bl_map_put(&l.by_name, gguf->stored[i].name, strlen(gguf->stored[i].name), (uint32_t)i,
+                        NULL, err);
+    if (rc == BL_OK)
+        rc = list_known(&l);
+    if (rc == BL_OK)
+        rc = list_others(&l);
+    bl_map_release(&l.by_name);
+    bl_free(l.taken);
+    *tensors = l.tensor;
+    *places = l.place;
+    *n = l.n;
+    return rc;
+}
+
+/* Rows of a stored tensor, as a matrix that a view can read. */
+static bl_status read_stored(const void *context, const void *tensor, uint64_t row, uint64_t n_rows,
+                             float *out, struct bl_err *err)
+{
+    const bl_container *gguf = context;
+    const bl_stored *t = tensor;
+    bl_parts parts = { .name = t->name,
+                       .type_name = bl_dtype_name(t->dtype),
+                       .coding = BL_CODING_PLAIN,
+                       .values = (size_t)(t - gguf->stored),
+                       .scales = (size_t)(t - gguf->stored),
+                       .dtype = t->dtype,
+                       .ndim = t->ndim };
+
+    memcpy(parts.dim, t->dim, sizeof(parts.dim));
+    return bl_hfquant_read_rows(gguf, &parts, row, n_rows, out, err);
+}
+
+static bl_rows stored_rows(const bl_container *gguf, size_t i)
+{
+    const bl_stored *t = &gguf->stored[i];
+
+    return (bl_rows){ read_stored, gguf, t, t->dim[t->ndim - 1] };
+}
+
+/* A bias is one row to its readers and a column to the view: element by element. */
+static bl_status read_bias_pairs(const bl_container *gguf, const bl_gguf_place *place,
+                                 const bl_tensor *tensor, float *out, struct bl_err *err)
+{
+    const uint64_t d = place->head_dim, n = tensor->n_cols;
+    float *row = bl_alloc((size_t)n, sizeof(*row));
+    bl_status rc;
+
+    if (!row)
+        return bl_fail_nomem(err, tensor->name);
+    rc = read_stored(gguf, &gguf->stored[place->stored[0]], 0, 1, row, err);
+    for (uint64_t i = 0; i < n && rc == BL_OK; i++)
+        out[i] = row[i / d * d + bl_view_rope_pair_source(i % d, d, false)];
+    bl_free(row);
+    return rc;
+}
+
+bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
+                            const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
+                            struct bl_err *err)
+{
+    const bl_rows first = stored_rows(gguf, place->stored[0]);
+    bl_rows second;
+
+    switch (place->layout) {
+    case BL_LAYOUT_KV_B:
+        second = stored_rows(gguf, place->stored[1]);
+        return bl_view_kv_b(&first, &second, place->kv_b, row, n_rows, out, err);
+    case BL_LAYOUT_ROPE_PAIRS:
+        if (tensor->ndim == 1)
+            return n_rows > 0 ? read_bias_pairs(gguf, place, tensor, out, err) : BL_OK;
+        return bl_view_rope_pairs(&first, place->head_dim, false, row, n_rows, out, err);
+    case BL_LAYOUT_STACK:
+    case BL_LAYOUT_SAME:
+        break;
+    }
+    return first.read(first.context, first.tensor, place->first_row + row, n_rows, out, err);
+}

@@ -1,0 +1,46 @@
+/*
+ * gguf_metadata.h - a configuration and a tokenizer as GGUF metadata, and a configuration back.
+ *
+ * Keys, their exact types, and the quirks of llama.cpp's loader: see docs/format-gguf.md.
+ */
+#ifndef BL_FORMATS_GGUF_METADATA_H
+#define BL_FORMATS_GGUF_METADATA_H
+
+#include "base/err.h"
+#include "formats/arch/config.h"
+#include "formats/ckpt/container.h"
+#include "formats/gguf/gguf_writer.h"
+#include "formats/tokenizer/tokenizer_file.h"
+
+/* llama.cpp's numbers for "most tensors are of this type" (general.file_type). */
+typedef enum bl_gguf_file_type {
+    BL_GGUF_FILE_F32 = 0,
+    BL_GGUF_FILE_F16 = 1,
+    BL_GGUF_FILE_Q4_0 = 2,
+    BL_GGUF_FILE_Q8_0 = 7,
+    BL_GGUF_FILE_BF16 = 32
+} bl_gguf_file_type;
+
+/*
+ * general.* and <architecture>.*. Fails with BL_E_UNSUPPORTED where GGUF cannot say what the
+ * configuration says. Failures of the puts are reported by bl_gguf_writer_begin().
+ */
+BL_MUST_USE bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *config,
+                                         bl_gguf_file_type file_type, struct bl_err *err);
+
+/*
+ * tokenizer.*: tokens up to vocab_size (ids that no token has are [PAD<id>]), their types, merges,
+ * special ids, chat template. Fails with BL_E_UNSUPPORTED when llama.cpp has no name for the split
+ * expressions.
+ */
+BL_MUST_USE bl_status bl_gguf_put_tokenizer(bl_gguf_writer *w, const bl_tokenizer_file *tokenizer,
+                                            const bl_config *config, struct bl_err *err);
+
+/*
+ * The configuration that a file's metadata describe. BL_E_UNSUPPORTED for an architecture that no
+ * table describes, BL_E_FORMAT for a key that is missing, of the wrong type or absurd.
+ */
+BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, const bl_container *gguf,
+                                          struct bl_err *err);
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * hfquant_read.c - decode rows of a canonical tensor from its parts. A few rows at a time: the
+ * caller chooses how many, and nothing larger than they is allocated.
+ */
+#include "formats/hfquant/hfquant.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "formats/block/fp8_block.h"
+#include "formats/block/int4_group.h"
+#include "formats/dtype/float_bits.h"
+
+#include <inttypes.h>
+
+/* One call's view: what is read, where it goes. */
+struct reading {
+    const bl_container *container;
+    const bl_parts *parts;
+    uint64_t row, n_rows, n_cols;
+    float *out;
+    struct bl_err *err;
+};
+
+static bl_status complain(const struct reading *r, size_t stored, const char *what, uint64_t i,
+                          uint64_t j)
+{
+    const bl_stored *t = &r->container->stored[stored];
+
+    return bl_fail(r->err, BL_E_FORMAT,
+                   "%s: tensor '%s': the %s at [%" PRIu64 ", %" PRIu64 "] is not a finite number",
+                   r->container->shard_name[t->shard], t->name, what, i, j);
+}
+
+/* Index of the first value that is not finite, n when all are. */
+static size_t find_nonfinite(const float *x, size_t n)
+{
+    enum { STEP = 4096 };
+
+    for (size_t start = 0; start < n; start += STEP) {
+        size_t end = n - start < STEP ? n : start + STEP;
+        uint32_t bad = 0;
+
+        for (size_t i = start; i < end; i++)
+            bad |= (bl_bits_from_f32(x[i]) & 0x7f800000u) == 0x7f800000u;
+        for (size_t i = start; bad && i < end; i++)
+            if ((bl_bits_from_f32(x[i]) & 0x7f800000u) == 0x7f800000u)
+                return i;
+    }
+    return n;
+}
+
+static bl_status check_finite(const struct reading *r, const char *what)
+{
+    size_t n = (size_t)(r->n_rows * r->n_cols), i = find_nonfinite(r->out, n);
+
+    if (i == n)
+        return BL_OK;
+    return complain(r, r->parts->values, what, r->row + i / r->n_cols, i % r->n_cols);
+}
+
+/* Bytes of stored tensor i, in memory that the caller frees. */
+static bl_status fetch(void **out, const struct reading *r, size_t i, uint64_t offset, uint64_t n)
+{
+    void *bytes = n <= SIZE_MAX ? bl_alloc((size_t)n, 1) : NULL;
+    bl_status rc;
+
+    if (!bytes)
+        return bl_fail_nomem(r->err, r->parts->name);
+    rc = bl_container_read(r->container, i, offset, bytes, (size_t)n, r->err);
+    if (rc != BL_OK) {
+        bl_free(bytes);
+        return rc;
+    }
+    *out = bytes;
+    return BL_OK;
+}
+
+static bl_status read_plain(const struct reading *r)
+{
+    const bl_dtype_traits *t = bl_dtype_traits_of(r->parts->dtype);
+    uint64_t first = r->row * r->n_cols, n = r->n_rows * r->n_cols;
+    void *bytes = NULL;
+    bl_status rc;
+
+    if (!t->to_f32)
+        return bl_fail(r->err, BL_E_UNSUPPORTED, "tensor '%s': values of type %s are not decoded",
+                       r->parts->name, t->name);
+    if (first % t->block_len || n % t->block_len)
+        return bl_fail(r->err, BL_E_UNSUPPORTED, "tensor '%s': rows of %s that share bytes",
+                       r->parts->name, t->name);
+    rc = fetch(&bytes, r, r->parts->values, first / t->block_len * t->block_bytes,
+               n / t->block_len * t->block_bytes);
+    if (rc != BL_OK)
+        return rc;
+    t->to_f32(r->out, bytes, (size_t)n);
+    bl_free(bytes);
+    return check_finite(r, "value");
+}
+
+/* Scales of block rows [first, first + n), all finite, to be freed by the caller. */
+static bl_status fetch_scales(float **out, const struct reading *r, uint64_t first, uint64_t n,
+                              uint64_t per_row)
+{
+    const bl_dtype_traits *t = bl_dtype_traits_of(r->container->stored[r->parts->scales].dtype);
+    float *scales = bl_alloc((size_t)(n * per_row), sizeof(*scales));
+    void *bytes = NULL;
+    size_t bad;
+    bl_status rc;
+
+    if (!scales)
+        return bl_fail_nomem(r->err, r->parts->name);
+    rc = fetch(&bytes, r, r->parts->scales, first * per_row * t->block_bytes,
+               n * per_row * t->block_bytes);
+    if (rc == BL_OK) {
+        t->to_f32(scales, bytes, (size_t)(n * per_row));
+        bad = find_nonfinite(scales, (size_t)(n * per_row));
+        if (bad < n * per_row)
+            rc = complain(r, r->parts->scales, "scale", first + bad / per_row, bad % per_row);
+    }
+    bl_free(bytes);
+    if (rc != BL_OK) {
+        bl_free(scales);
+        return rc;
+    }
+    *out = scales;
+    return BL_OK;
+}
+
+static bl_status read_fp8(const struct reading *r)
+{
+    const uint32_t bn = r->parts->block_rows, bk = r->parts->block_cols;
+    uint64_t per_row = bl_ceil_div_u64(r->n_cols, bk), first = r->row / bn;
+    uint64_t n_blocks = (r->row + r->n_rows - 1) / bn - first + 1;
+    float *scales = NULL;
+    void *codes = NULL;
+    bl_status rc = fetch_scales(&scales, r, first, n_blocks, per_row);
+
+    if (rc != BL_OK)
+        return rc;
+    rc = fetch(&codes, r, r->parts->values, r->row * r->n_cols, r->n_rows * r->n_cols);
+    for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++)
+        bl_fp8_block_to_f32(r->out + i * r->n_cols, (const uint8_t *)codes + i * r->n_cols,
+                            scales + ((r->row + i) / bn - first) * per_row, (size_t)r->n_cols, bk);
+    bl_free(codes);
+    bl_free(scales);
+    return rc == BL_OK ? check_finite(r, "FP8 code") : rc;
+}
+
+static bl_status read_int4(const struct reading *r)
+{
+    const uint64_t group = r->parts->block_cols, words = r->n_cols / 8;
+    float *scales = NULL;
+    void *packed = NULL;
+    bl_status rc = fetch_scales(&scales, r, r->row, r->n_rows, r->n_cols / group);
+
+    if (rc != BL_OK)
+        return rc;
+    rc = fetch(&packed, r, r->parts->values, r->row * words * 4, r->n_rows * words * 4);
+    for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++)
+        bl_int4_group_to_f32(r->out + i * r->n_cols, (const unsigned char *)packed + i * words * 4,
+                             scales + i * (r->n_cols / group), BL_F32, (size_t)r->n_cols,
+                             (size_t)group);
+    bl_free(packed);
+    bl_free(scales);
+    return rc;
+}
+
+bl_status bl_hfquant_read_rows(const bl_container *container, const bl_parts *parts, uint64_t row,
+                               uint64_t n_rows, float *out, struct bl_err *err)
+{
+    struct reading r = { container, parts, row, n_rows, 1, out, err };
+
+    if (parts->ndim > 0)
+        r.n_cols = parts->dim[parts->ndim - 1];
+    if (n_rows == 0 || r.n_cols == 0)
+        return BL_OK;
+    switch (parts->coding) {
+    case BL_CODING_FP8_BLOCK:
+        return read_fp8(&r);
+    case BL_CODING_INT4_GROUP:
+        return read_int4(&r);
+    case BL_CODING_PLAIN:
+        break;
+    }
+    return read_plain(&r);
+}
