@@ -1,0 +1,56 @@
+/* cast.c - loops over formats/dtype/float_bits.h. */
+#include "convert/cast.h"
+
+#include "formats/dtype/float_bits.h"
+
+#include <float.h>
+#include <string.h>
+
+static void encode_f32(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+{
+    memcpy(out[0], rows, (size_t)(n_rows * n_cols) * sizeof(*rows));
+}
+
+static void encode_bf16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+{
+    uint16_t *to = out[0];
+
+    for (uint64_t i = 0; i < n_rows * n_cols; i++)
+        to[i] = bl_bf16_from_f32(rows[i]);
+}
+
+static void encode_f16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+{
+    uint16_t *to = out[0];
+
+    for (uint64_t i = 0; i < n_rows * n_cols; i++)
+        to[i] = bl_f16_from_f32(rows[i]);
+}
+
+/* max_abs: what still rounds to a finite number */
+static const bl_encoder f32 = { "F32", BL_F32, 1, FLT_MAX, encode_f32 };
+static const bl_encoder bf16 = { "BF16", BL_BF16, 1, 0x1.feffffp+127f, encode_bf16 };
+static const bl_encoder f16 = { "F16", BL_F16, 1, 65519.99609375f, encode_f16 };
+
+const bl_encoder *bl_cast_encoder(bl_dtype dtype)
+{
+    switch (dtype) {
+    case BL_F32:
+        return &f32;
+    case BL_BF16:
+        return &bf16;
+    case BL_F16:
+        return &f16;
+    default:
+        return NULL;
+    }
+}
+
+const bl_encoder *bl_cast_encoder_by_name(const char *name)
+{
+    if (strcmp(name, "f32") == 0)
+        return &f32;
+    if (strcmp(name, "bf16") == 0)
+        return &bf16;
+    return strcmp(name, "f16") == 0 ? &f16 : NULL;
+}

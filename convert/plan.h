@@ -1,0 +1,43 @@
+/*
+ * plan.h - what becomes of a checkpoint: the jobs for a GGUF file or for a Hugging Face folder.
+ *
+ * A plan decides layout and names; which encoder each tensor gets is the caller's choice
+ * (convert: one cast for all; quantize: a policy), asked through bl_choose_fn.
+ */
+#ifndef BL_CONVERT_PLAN_H
+#define BL_CONVERT_PLAN_H
+
+#include "base/err.h"
+#include "convert/job.h"
+#include "formats/ckpt/ckpt.h"
+
+/* What the choice may depend on. */
+typedef struct bl_choice {
+    const char *name;       /* of the output tensor */
+    const bl_arch_row *row; /* of the family's table; NULL: a tensor that it does not know */
+    uint32_t ndim;          /* of the output tensor */
+    uint64_t n_cols;
+    const bl_tensor *source; /* the (first) canonical tensor */
+} bl_choice;
+
+/* The encoder for one output tensor; never NULL. n_cols is a multiple of its `multiple`. */
+typedef const bl_encoder *(*bl_choose_fn)(const void *context, const bl_choice *choice);
+
+/*
+ * Every tensor of the main model as GGUF wants it (llama.cpp's names and layout, the order of the
+ * family's table); MTP layers are left out. Fails with BL_E_FORMAT when a tensor is missing, and
+ * with BL_E_UNSUPPORTED for tensors that have no place in GGUF. Release with bl_plan_release().
+ */
+BL_MUST_USE bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
+                                   const void *context, struct bl_err *err);
+
+/*
+ * Every canonical tensor under its own name, in the order of the source, MTP layer included. An
+ * encoder of packed int4 replaces X.weight by X.weight_packed, X.weight_scale, X.weight_shape.
+ */
+BL_MUST_USE bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
+                                     const void *context, struct bl_err *err);
+
+void bl_plan_release(bl_plan *plan);
+
+#endif

@@ -1,0 +1,128 @@
+/* plan_build.c - jobs into a plan. */
+#include "convert/plan_build.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+bl_status bl_plan_begin(bl_plan_builder *b)
+{
+    b->memory = bl_calloc(1, sizeof(*b->memory));
+    return b->memory ? BL_OK : bl_fail_nomem(b->err, "plan");
+}
+
+static bl_status make_room(bl_plan_builder *b)
+{
+    size_t room = b->room ? 2 * b->room : 256;
+    bl_job *grown;
+
+    if (b->plan.n_jobs < b->room)
+        return BL_OK;
+    grown = bl_realloc(b->plan.job, room, sizeof(*grown));
+    if (!grown)
+        return bl_fail_nomem(b->err, "plan");
+    b->plan.job = grown;
+    b->room = room;
+    return BL_OK;
+}
+
+/* A part with this name, type and shape; its bytes follow. */
+static bl_status set_part(bl_plan_builder *b, bl_job *job, uint32_t k, const char *name,
+                          bl_dtype dtype, uint32_t ndim, const uint64_t *dim)
+{
+    bl_stored *p = &job->part[k];
+
+    *p = (bl_stored){ .name = name, .dtype = dtype, .ndim = ndim };
+    if (!name)
+        return bl_fail_nomem(b->err, "plan");
+    memcpy(p->dim, dim, ndim * sizeof(*dim));
+    if (!bl_dtype_bytes(&p->n_bytes, dtype, ndim, dim))
+        return bl_fail(b->err, BL_E_FORMAT, "tensor '%s': its shape does not fit %s", name,
+                       bl_dtype_name(dtype));
+    job->row_bytes[k] = job->n_rows > 0 ? p->n_bytes / job->n_rows : 0;
+    return BL_OK;
+}
+
+/* X.weight as X.weight_packed, X.weight_scale, X.weight_shape. */
+static bl_status set_int4_parts(bl_plan_builder *b, bl_job *job, const char *name,
+                                const uint64_t *dim)
+{
+    bl_arena *arena = &b->memory->arena;
+    const uint64_t packed[2] = { dim[0], dim[1] / 8 };
+    const uint64_t scale[2] = { dim[0], dim[1] / job->encoder->multiple }, shape[1] = { 2 };
+    bl_status rc =
+        set_part(b, job, 0, bl_arena_format(arena, "%s_packed", name), BL_I32, 2, packed);
+
+    if (rc == BL_OK)
+        rc = set_part(b, job, 1, bl_arena_format(arena, "%s_scale", name), BL_BF16, 2, scale);
+    if (rc == BL_OK)
+        rc = set_part(b, job, 2, bl_arena_format(arena, "%s_shape", name), BL_I64, 1, shape);
+    job->row_bytes[2] = 0;
+    job->constant[0] = dim[0];
+    job->constant[1] = dim[1];
+    job->n_parts = 3;
+    return rc;
+}
+
+bl_status bl_plan_add(bl_plan_builder *b, const bl_job *proto, const bl_choice *choice,
+                      uint32_t ndim, const uint64_t *dim)
+{
+    bl_status rc = make_room(b);
+    bl_job *job;
+
+    if (rc != BL_OK)
+        return rc;
+    job = &b->plan.job[b->plan.n_jobs];
+    *job = *proto;
+    job->encoder = b->choose(b->context, choice);
+    job->n_parts = 1;
+    assert(choice->n_cols % job->encoder->multiple == 0);
+    if (job->encoder->dtype == BL_I32)
+        rc = set_int4_parts(b, job, choice->name, dim);
+    else
+        rc = set_part(b, job, 0, bl_arena_strdup(&b->memory->arena, choice->name),
+                      job->encoder->dtype, ndim, dim);
+    if (rc != BL_OK)
+        return rc;
+    for (uint32_t k = 0; k < job->n_parts; k++)
+        b->plan.n_bytes += job->part[k].n_bytes;
+    b->plan.n_stored += job->n_parts;
+    b->plan.n_source_bytes += job->source_bytes;
+    b->plan.n_values += job->n_rows * job->rows.n_cols;
+    b->plan.n_jobs++;
+    return BL_OK;
+}
+
+bl_status bl_plan_end(bl_plan *out, bl_plan_builder *b, bl_status rc)
+{
+    bl_plan *plan = &b->plan;
+    size_t n = 0;
+
+    plan->memory = b->memory;
+    if (rc == BL_OK) {
+        plan->stored = bl_arena_alloc(&b->memory->arena, plan->n_stored, sizeof(*plan->stored));
+        if (!plan->stored)
+            rc = bl_fail_nomem(b->err, "plan");
+    }
+    if (rc != BL_OK) {
+        bl_plan_release(plan);
+        return rc;
+    }
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        for (uint32_t k = 0; k < plan->job[i].n_parts; k++)
+            plan->stored[n++] = plan->job[i].part[k];
+    *out = *plan;
+    return BL_OK;
+}
+
+void bl_plan_release(bl_plan *plan)
+{
+    bl_free(plan->job);
+    if (plan->memory)
+        bl_arena_release(&plan->memory->arena);
+    bl_free(plan->memory);
+    *plan = (bl_plan){ 0 };
+}

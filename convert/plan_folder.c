@@ -1,0 +1,42 @@
+/*
+ * plan_folder.c - canonical tensors under their own names, in the order of the source.
+ */
+#include "convert/plan.h"
+
+#include "convert/plan_build.h"
+
+static bl_status read_tensor(const void *context, const void *tensor, uint64_t row, uint64_t n_rows,
+                             float *out, struct bl_err *err)
+{
+    return bl_ckpt_read_rows(context, tensor, row, n_rows, out, err);
+}
+
+static bl_status add(bl_plan_builder *b, const bl_tensor *t)
+{
+    int32_t layer, expert;
+    const bl_job job = { .rows = { read_tensor, b->ckpt, t, t->n_cols },
+                         .n_rows = t->n_rows,
+                         .row_unit = t->row_unit,
+                         .source_bytes = t->n_bytes };
+    const bl_choice choice = {
+        t->name, bl_arch_match(bl_ckpt_config(b->ckpt)->arch, t->name, &layer, &expert), t->ndim,
+        t->n_cols, t
+    };
+
+    return bl_plan_add(b, &job, &choice, t->ndim, t->dim);
+}
+
+bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
+                         const void *context, struct bl_err *err)
+{
+    bl_plan_builder b = { .ckpt = ckpt, .choose = choose, .context = context, .err = err };
+    bl_status rc;
+
+    if (!bl_ckpt_has_config(ckpt))
+        return bl_fail(err, BL_E_USAGE, "%s: no configuration, so it cannot be converted",
+                       bl_ckpt_path(ckpt));
+    rc = bl_plan_begin(&b);
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt) && rc == BL_OK; i++)
+        rc = add(&b, bl_ckpt_tensor(ckpt, i));
+    return bl_plan_end(out, &b, rc);
+}

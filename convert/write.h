@@ -1,0 +1,37 @@
+/*
+ * write.h - run a plan into a file or folder: header, pipeline, side files, all or nothing.
+ */
+#ifndef BL_CONVERT_WRITE_H
+#define BL_CONVERT_WRITE_H
+
+#include "base/err.h"
+#include "convert/job.h"
+#include "formats/ckpt/ckpt.h"
+#include "formats/gguf/gguf_metadata.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct bl_write_options {
+    bool force;
+    bool show_progress;
+    int n_threads;
+    const char *label;   /* of the progress line */
+    uint64_t shard_size; /* folders: data bytes of a shard; 0: one file */
+} bl_write_options;
+
+/* A GGUF file with the metadata of the checkpoint's configuration and tokenizer. */
+BL_MUST_USE bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
+                                    bl_gguf_file_type file_type, const bl_write_options *options,
+                                    struct bl_err *err);
+
+/*
+ * A Hugging Face folder. config.json is the source's with quantization_config replaced
+ * (quantization: JSON text; NULL removes it) and torch_dtype set to torch_dtype; the other side
+ * files are copied.
+ */
+BL_MUST_USE bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
+                                      const char *quantization, const char *torch_dtype,
+                                      const bl_write_options *options, struct bl_err *err);
+
+#endif

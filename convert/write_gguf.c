@@ -1,0 +1,54 @@
+/* write_gguf.c - a plan into a GGUF file. */
+#include "convert/write.h"
+
+#include "base/alloc.h"
+#include "convert/pipeline.h"
+#include "formats/gguf/gguf_writer.h"
+#include "formats/tokenizer/tokenizer_file.h"
+
+static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
+{
+    return bl_gguf_writer_write(context, bytes, n, err);
+}
+
+static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_file_type file_type,
+                              struct bl_err *err)
+{
+    bl_tokenizer_file *tokenizer = NULL;
+    bl_status rc = bl_gguf_put_config(w, bl_ckpt_config(ckpt), file_type, err);
+
+    if (rc == BL_OK)
+        rc = bl_ckpt_tokenizer_file(&tokenizer, ckpt, err);
+    if (rc == BL_OK)
+        rc = bl_gguf_put_tokenizer(w, tokenizer, bl_ckpt_config(ckpt), err);
+    bl_tokenizer_file_free(tokenizer);
+    return rc;
+}
+
+bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
+                        bl_gguf_file_type file_type, const bl_write_options *options,
+                        struct bl_err *err)
+{
+    bl_gguf_writer *w = NULL;
+    bl_progress *progress = NULL;
+    bl_status rc = bl_gguf_writer_new(&w, err);
+
+    if (rc == BL_OK)
+        rc = put_metadata(w, ckpt, file_type, err);
+    for (size_t i = 0; i < plan->n_stored && rc == BL_OK; i++)
+        bl_gguf_plan_tensor(w, plan->stored[i].name, plan->stored[i].dtype, plan->stored[i].ndim,
+                            plan->stored[i].dim);
+    if (rc == BL_OK)
+        rc = bl_gguf_writer_begin(w, path, options->force, err);
+    if (rc == BL_OK) {
+        const bl_pipe_end end = { write_bytes, w };
+
+        progress = bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
+        rc = bl_pipeline_run(plan, end, options->n_threads, progress, err);
+        bl_progress_free(progress);
+    }
+    if (rc == BL_OK)
+        return bl_gguf_writer_commit(&w, err);
+    bl_gguf_writer_abort(&w);
+    return rc;
+}
