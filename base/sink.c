@@ -264,7 +264,7 @@ void bl_sink_abort(bl_sink **handle)
         return;
     if (sink->fd >= 0)
         close(sink->fd);
-    if (bl_publish_is_ours(&sink->publish))
+    if (sink->publish.created && bl_publish_is_ours(&sink->publish))
         unlink(sink->publish.partial);
     free_sink(sink);
     *handle = NULL;

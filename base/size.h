@@ -6,6 +6,7 @@
 #ifndef BL_BASE_SIZE_H
 #define BL_BASE_SIZE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,8 +34,10 @@ static inline bool bl_mul_u64(uint64_t *out, uint64_t a, uint64_t b)
 /* Round a up to a multiple of unit (unit > 0). */
 static inline bool bl_round_up_u64(uint64_t *out, uint64_t a, uint64_t unit)
 {
-    uint64_t rest = a % unit;
+    uint64_t rest;
 
+    assert(unit > 0);
+    rest = a % unit;
     return rest == 0 ? (*out = a, true) : bl_add_u64(out, a, unit - rest);
 }
 
@@ -44,8 +47,10 @@ static inline bool bl_range_fits(uint64_t offset, uint64_t n, uint64_t size)
     return offset <= size && n <= size - offset;
 }
 
+/* a / b, rounded up (b > 0). */
 static inline uint64_t bl_ceil_div_u64(uint64_t a, uint64_t b)
 {
+    assert(b > 0);
     return a / b + (a % b != 0);
 }
 

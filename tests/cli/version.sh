@@ -1,0 +1,2 @@
+# The version is the answer: standard output, status 0.
+"$BALEEN" --version
