@@ -55,7 +55,7 @@ static size_t cut_pieces(size_t *piece, const uint64_t *key, size_t n_tokens, si
     return n;
 }
 
-bl_status bl_embed_rows(float *out, size_t ld, const uint32_t *tokens, size_t n_tokens,
+bl_status bl_embed_rows(float *out, size_t ld, const int32_t *tokens, size_t n_tokens,
                         const bl_tensor *table, const bl_weights *weights, struct bl_err *err)
 {
     struct embed e = { .out = out, .ld = ld, .table = table, .weights = weights };
@@ -69,9 +69,10 @@ bl_status bl_embed_rows(float *out, size_t ld, const uint32_t *tokens, size_t n_
     if (!key || !piece || !e.rows)
         rc = bl_fail_nomem(err, "embedding");
     for (size_t t = 0; t < n_tokens && rc == BL_OK; t++) {
-        key[t] = (uint64_t)tokens[t] << 32 | t;
-        if (tokens[t] >= table->n_rows)
-            rc = bl_fail(err, BL_E_USAGE, "token id %u, but %s has %" PRIu64 " rows", tokens[t],
+        if (tokens[t] >= 0 && (uint64_t)tokens[t] < table->n_rows)
+            key[t] = (uint64_t)tokens[t] << 32 | t;
+        else
+            rc = bl_fail(err, BL_E_USAGE, "token id %d, but %s has %" PRIu64 " rows", tokens[t],
                          table->name, table->n_rows);
     }
     if (rc == BL_OK) {

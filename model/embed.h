@@ -14,7 +14,7 @@ BL_MUST_USE bl_status bl_embed(bl_state *state, const bl_weights *weights, struc
  * out[n_tokens][ld], the first n_cols of each row set, from any table of the vocabulary. Each
  * stretch of rows that holds a token is read once, in ascending order.
  */
-BL_MUST_USE bl_status bl_embed_rows(float *out, size_t ld, const uint32_t *tokens, size_t n_tokens,
+BL_MUST_USE bl_status bl_embed_rows(float *out, size_t ld, const int32_t *tokens, size_t n_tokens,
                                     const bl_tensor *table, const bl_weights *weights,
                                     struct bl_err *err);
 

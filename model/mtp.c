@@ -14,7 +14,7 @@
 static bl_status shift_tokens(bl_state *out, const bl_state *main_state, struct bl_err *err)
 {
     const uint32_t n = main_state->n_positions - 1;
-    uint32_t *next = bl_alloc(main_state->n_seqs, n * sizeof(*next));
+    int32_t *next = bl_alloc(main_state->n_seqs, n * sizeof(*next));
     bl_status rc;
 
     if (!next)

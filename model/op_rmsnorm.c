@@ -1,10 +1,13 @@
 /* op_rmsnorm.c - the mean square is summed in double, in eight lanes and a fixed tree. */
 #include "model/op_rmsnorm.h"
 
+#include "base/clones.h"
+
 #include <math.h>
 
 enum { N_LANES = 8 };
 
+BL_CLONES
 static double mean_square(const float *x, size_t n)
 {
     double lane[N_LANES] = { 0 }, sum = 0;

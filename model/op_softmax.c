@@ -1,10 +1,12 @@
 /* op_softmax.c - see op_softmax.h. */
 #include "model/op_softmax.h"
 
+#include "base/clones.h"
 #include "model/op_exp.h"
 
 enum { N_LANES = 8 };
 
+BL_CLONES
 static float largest(const float *x, size_t n)
 {
     float lane[N_LANES], top;
@@ -23,6 +25,7 @@ static float largest(const float *x, size_t n)
     return top;
 }
 
+BL_CLONES
 void bl_softmax(float *x, size_t n)
 {
     const float top = largest(x, n);

@@ -15,8 +15,8 @@ static const unsigned char magic[8] = { 'B', 'L', 'S', 'T', 'A', 'T', 'E', 1 };
 #error "state files are the memory of a little-endian machine"
 #endif
 
-bl_status bl_state_init(bl_state *out, const uint32_t *tokens, uint32_t n_seqs,
-                        uint32_t n_positions, uint32_t hidden_size, struct bl_err *err)
+bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32_t n_seqs, uint32_t n_positions,
+                        uint32_t hidden_size, struct bl_err *err)
 {
     bl_state s = { .n_seqs = n_seqs, .n_positions = n_positions, .hidden_size = hidden_size };
     uint64_t n_tokens = (uint64_t)n_seqs * n_positions, n_values = 0;

@@ -10,7 +10,7 @@
  *     8   u32 x 4   n_seqs, n_positions, hidden_size, n_layers_done
  *    24   u64 x 2   run_id: whatever the driver wants to find again (model, policy)
  *    40   u64 x 2   XXH3-128 of the tokens
- *    56   u32       tokens [n_seqs * n_positions]
+ *    56   i32       tokens [n_seqs * n_positions]
  *         f32       hidden [n_seqs * n_positions][hidden_size]
  *         u64 x 2   XXH3-128 of everything before
  */
@@ -29,13 +29,13 @@ typedef struct bl_state {
     uint32_t n_seqs, n_positions, hidden_size;
     uint32_t n_layers_done; /* layers 0 .. n_layers_done - 1 are in hidden; 0: the embedding */
     size_t n_tokens;        /* n_seqs * n_positions */
-    uint32_t *token;        /* [n_tokens] */
+    int32_t *token;         /* [n_tokens] */
     float *hidden;          /* [n_tokens][hidden_size] */
     bl_hash128 run_id;      /* the driver's; zero unless set */
 } bl_state;
 
 /* Copies n_seqs * n_positions tokens; hidden is zero until bl_embed(). */
-BL_MUST_USE bl_status bl_state_init(bl_state *out, const uint32_t *tokens, uint32_t n_seqs,
+BL_MUST_USE bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32_t n_seqs,
                                     uint32_t n_positions, uint32_t hidden_size, struct bl_err *err);
 void bl_state_release(bl_state *state);
 

@@ -2,6 +2,7 @@
 #include "verify/logit_stats.h"
 
 #include "base/alloc.h"
+#include "base/clones.h"
 #include "base/size.h"
 #include "model/op_exp.h"
 
@@ -9,7 +10,7 @@
 
 enum { N_LANES = 8, CHUNK = 512 };
 
-bl_status bl_logit_stats_init(bl_logit_stats *out, size_t n_models, const uint32_t *target,
+bl_status bl_logit_stats_init(bl_logit_stats *out, size_t n_models, const int32_t *target,
                               size_t n_tokens, struct bl_err *err)
 {
     bl_logit_stats s = { .n_tokens = n_tokens, .n_models = n_models, .target = target };
@@ -35,6 +36,7 @@ void bl_logit_stats_release(bl_logit_stats *stats)
 }
 
 /* Sums over one chunk: of e[i], and of e[i] (p[i] - q[i]) when q is there. */
+BL_CLONES
 static void sum_chunk(double *sum, double *cross, const float *e, const float *p, const float *q,
                       size_t n)
 {
@@ -59,17 +61,44 @@ static void sum_chunk(double *sum, double *cross, const float *e, const float *p
         *cross += difference[j];
 }
 
+BL_CLONES
+static float largest(const float *z, size_t n)
+{
+    float lane[N_LANES], top = -INFINITY;
+    size_t i = 0;
+
+    for (size_t j = 0; j < N_LANES; j++)
+        lane[j] = -INFINITY;
+    for (; i + N_LANES <= n; i += N_LANES)
+        for (size_t j = 0; j < N_LANES; j++)
+            lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
+    for (; i < n; i++)
+        lane[0] = z[i] > lane[0] ? z[i] : lane[0];
+    for (size_t j = 0; j < N_LANES; j++)
+        top = lane[j] > top ? lane[j] : top;
+    return top;
+}
+
+BL_CLONES
+static void exponentials(float *e, const float *z, float max, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        e[i] = bl_exp(z[i] - max);
+}
+
 /* A larger maximum: what was summed so far shrinks by e^(old - new). */
 static void raise_max(bl_logit_sum *s, double *cross, const float *z, size_t n, uint64_t row)
 {
-    float old = s->max;
+    float old = s->max, top = largest(z, n);
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++)
-        if (z[i] > s->max) {
-            s->max = z[i];
-            s->argmax = (uint32_t)(row + i);
-        }
-    if (s->max > old && old > -INFINITY) {
+    if (!(top > old))
+        return;
+    while (z[i] != top)
+        i++;
+    s->max = top;
+    s->argmax = (uint32_t)(row + i);
+    if (old > -INFINITY) {
         double shrink = exp((double)old - (double)s->max);
 
         s->sum *= shrink;
@@ -80,18 +109,17 @@ static void raise_max(bl_logit_sum *s, double *cross, const float *z, size_t n, 
 
 /* One slice of one token: z of this model, and q to compare with (or NULL). */
 static void add_slice(bl_logit_sum *s, double *cross, const float *z, const float *q, size_t n,
-                      uint64_t row, uint32_t target)
+                      uint64_t row, int64_t target)
 {
     float e[CHUNK];
 
     raise_max(s, cross, z, n, row);
-    if (target >= row && target - row < n)
-        s->target = z[target - row];
+    if (target >= (int64_t)row && target < (int64_t)(row + n))
+        s->target = z[(uint64_t)target - row];
     for (size_t i = 0; i < n; i += CHUNK) {
         size_t step = (size_t)bl_min_u64(CHUNK, n - i);
 
-        for (size_t j = 0; j < step; j++)
-            e[j] = bl_exp(z[i + j] - s->max);
+        exponentials(e, z + i, s->max, step);
         sum_chunk(&s->sum, cross, e, z + i, q ? q + i : NULL, step);
     }
 }
@@ -106,7 +134,7 @@ bl_status bl_logit_stats_add(void *context, size_t token, size_t n_tokens, uint6
     for (size_t t = 0; t < n_tokens; t++) {
         bl_logit_sum *s = stats->token + (token + t) * stats->n_models;
         double *cross = stats->cross ? stats->cross + token + t : NULL;
-        uint32_t target = stats->target[token + t];
+        int64_t target = stats->target[token + t];
 
         for (size_t m = 0; m < stats->n_models; m++)
             add_slice(s + m, m == 0 ? cross : NULL, logits[m] + t * n,

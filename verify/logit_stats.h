@@ -25,14 +25,14 @@ typedef struct bl_logit_sum {
 
 typedef struct bl_logit_stats {
     size_t n_tokens, n_models;
-    const uint32_t *target; /* [n_tokens]; borrowed */
-    bl_logit_sum *token;    /* [n_tokens][n_models] */
-    double *cross;          /* [n_tokens] sum e^(zp - max_p)(zp - zq); NULL with one model */
+    const int32_t *target; /* [n_tokens]; borrowed */
+    bl_logit_sum *token;   /* [n_tokens][n_models] */
+    double *cross;         /* [n_tokens] sum e^(zp - max_p)(zp - zq); NULL with one model */
 } bl_logit_stats;
 
 /* n_models: 1 or 2. target[n_tokens]: the ids to score, borrowed. */
 BL_MUST_USE bl_status bl_logit_stats_init(bl_logit_stats *out, size_t n_models,
-                                          const uint32_t *target, size_t n_tokens,
+                                          const int32_t *target, size_t n_tokens,
                                           struct bl_err *err);
 void bl_logit_stats_release(bl_logit_stats *stats);
 

@@ -1,6 +1,8 @@
 /* metrics.c - see metrics.h. Eight lanes and a fixed order of adding them up. */
 #include "verify/metrics.h"
 
+#include "base/clones.h"
+
 #include <math.h>
 
 enum { N_LANES = 8 };
@@ -22,6 +24,7 @@ static void add_value(struct lanes *l, size_t j, float ref, float test)
     l->n_different[j] += ref != test;
 }
 
+BL_CLONES
 void bl_metrics_add(bl_metrics_sums *sums, const float *a, const float *b, size_t n)
 {
     struct lanes l = { 0 };

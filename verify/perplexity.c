@@ -28,7 +28,7 @@ struct model {
 struct run {
     bl_ppl_result *result;
     const bl_ppl_options *options;
-    const uint32_t *tokens;
+    const int32_t *tokens;
     struct model model[2];
     size_t chunks_per_pass, scored_per_chunk;
 };
@@ -94,7 +94,7 @@ static bl_status make_state(bl_state *out, const struct run *run, const struct m
                                  m->network.config->hidden_size, err);
 
     for (size_t s = 0; rc == BL_OK && run->options->bos >= 0 && s < n; s++)
-        out->token[s * ctx] = (uint32_t)run->options->bos;
+        out->token[s * ctx] = (int32_t)run->options->bos;
     return rc;
 }
 
@@ -129,7 +129,7 @@ static bl_status run_layers(float **out, const struct run *run, const struct mod
 }
 
 /* Where the scored positions of n chunks are, and which token each predicts. */
-static void find_scored(size_t *rows, uint32_t *targets, const struct run *run, size_t chunk,
+static void find_scored(size_t *rows, int32_t *targets, const struct run *run, size_t chunk,
                         size_t n)
 {
     size_t ctx = run->result->ctx, i = 0;
@@ -141,8 +141,8 @@ static void find_scored(size_t *rows, uint32_t *targets, const struct run *run, 
         }
 }
 
-static bl_status score_heads(struct run *run, float *const *x, const uint32_t *targets,
-                             size_t chunk, size_t n_scored, struct bl_err *err)
+static bl_status score_heads(struct run *run, float *const *x, const int32_t *targets, size_t chunk,
+                             size_t n_scored, struct bl_err *err)
 {
     bl_ppl_result *r = run->result;
     bl_head head[2] = { 0 };
@@ -173,7 +173,7 @@ static bl_status run_pass(struct run *run, size_t chunk, size_t n, struct bl_err
 {
     size_t n_scored = n * run->scored_per_chunk;
     size_t *rows = bl_alloc(n_scored, sizeof(*rows));
-    uint32_t *targets = bl_alloc(n_scored, sizeof(*targets));
+    int32_t *targets = bl_alloc(n_scored, sizeof(*targets));
     float *x[2] = { 0 };
     bl_status rc = BL_OK;
 
@@ -319,7 +319,7 @@ static bl_status prepare(struct run *run, const bl_ckpt *base, const bl_ckpt *te
 }
 
 bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *test,
-                     const uint32_t *tokens, size_t n_tokens, const bl_ppl_options *options,
+                     const int32_t *tokens, size_t n_tokens, const bl_ppl_options *options,
                      struct bl_err *err)
 {
     bl_ppl_result r = { 0 };

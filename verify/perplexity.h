@@ -54,7 +54,7 @@ typedef struct bl_ppl_result {
  * when vocabularies differ or hidden states overflow. The caller releases *out.
  */
 BL_MUST_USE bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *test,
-                                 const uint32_t *tokens, size_t n_tokens,
+                                 const int32_t *tokens, size_t n_tokens,
                                  const bl_ppl_options *options, struct bl_err *err);
 void bl_ppl_release(bl_ppl_result *result);
 

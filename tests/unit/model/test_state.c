@@ -13,7 +13,7 @@
 
 static bl_state make_state(void)
 {
-    const uint32_t tokens[6] = { 5, 6, 7, 0, 1, 2 };
+    const int32_t tokens[6] = { 5, 6, 7, 0, 1, 2 };
     bl_state s;
 
     assert_int_equal(bl_state_init(&s, tokens, 2, 3, 11, NULL), BL_OK);
