@@ -1,0 +1,160 @@
+/*
+ * The forward pass against transformers: every layer's hidden state, the routing, the logits, the
+ * MTP head, within 5e-4 (docs/numerics.md). Another model and its golden file can be named on the
+ * command line.
+ */
+#include "golden_run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static const char *model = "data/nano-r1", *values = "data/golden/nano-r1.safetensors";
+static const double tolerance = 5e-4;
+
+static int open_golden(void **state)
+{
+    struct golden *g = bl_calloc(1, sizeof(*g));
+    struct bl_err err = { 0 };
+
+    if (golden_open(g, model, values, &err) != BL_OK) {
+        print_error("%s\n", err.text);
+        return -1;
+    }
+    *state = g;
+    return 0;
+}
+
+static int close_golden(void **state)
+{
+    golden_close(*state);
+    bl_free(*state);
+    return 0;
+}
+
+static bl_state begin(const struct golden *g)
+{
+    bl_state s;
+
+    assert_int_equal(bl_state_init(&s, g->tokens, 1, (uint32_t)g->n_tokens,
+                                   g->network.config->hidden_size, NULL),
+                     BL_OK);
+    assert_int_equal(bl_embed(&s, &g->weights, NULL), BL_OK);
+    return s;
+}
+
+static void assert_golden(const struct golden *g, const char *name, const float *x, size_t n)
+{
+    double error = golden_error(g, name, x, n);
+
+    print_message("  %-18s largest error %.2g\n", name, error);
+    if (!(error < tolerance))
+        fail_msg("%s is off by %g", name, error);
+}
+
+static void hidden_states_after_every_layer_are_golden(void **state)
+{
+    const struct golden *g = *state;
+    const uint32_t n_layers = g->network.config->n_layers;
+    bl_state s = begin(g);
+    size_t n = s.n_tokens * s.hidden_size;
+    float *last = bl_alloc(n, sizeof(*last));
+    char name[32];
+
+    assert_golden(g, "hidden.0", s.hidden, n);
+    for (uint32_t layer = 0; layer < n_layers; layer++) {
+        assert_int_equal(bl_layer_step(&s, layer, &g->weights, NULL, NULL, NULL), BL_OK);
+        snprintf(name, sizeof(name), "hidden.%u", layer + 1);
+        if (layer + 1 < n_layers)
+            assert_golden(g, name, s.hidden, n);
+    }
+    assert_int_equal(bl_final_norm(last, &s, NULL, s.n_tokens, &g->weights, NULL), BL_OK);
+    assert_golden(g, name, last, n); /* the last one is kept after the final norm */
+    bl_free(last);
+    bl_state_release(&s);
+}
+
+static void logits_are_golden(void **state)
+{
+    const struct golden *g = *state;
+    float *logits = NULL;
+
+    assert_int_equal(
+        golden_forward(&logits, g->tokens, 1, (uint32_t)g->n_tokens, &g->weights, NULL, NULL),
+        BL_OK);
+    assert_golden(g, "logits", logits, g->n_tokens * g->network.config->vocab_size);
+    bl_free(logits);
+}
+
+static bl_status check_choice(void *context, const bl_activation *a, struct bl_err *err)
+{
+    const struct golden *g = context;
+    size_t n = a->n_rows * a->n_cols;
+    float *experts = bl_alloc(n, sizeof(*experts));
+    char name[32];
+
+    (void)err;
+    for (size_t i = 0; i < n; i++)
+        experts[i] = (float)a->choice[i];
+    snprintf(name, sizeof(name), "router.%u.experts", a->layer);
+    assert_true(golden_error(g, name, experts, n) == 0); /* no margin here is below 1e-5 */
+    snprintf(name, sizeof(name), "router.%u.weights", a->layer);
+    assert_golden(g, name, a->value, n);
+    bl_free(experts);
+    return BL_OK;
+}
+
+static void every_token_goes_to_the_golden_experts(void **state)
+{
+    struct golden *g = *state;
+    const bl_taps taps = { check_choice, g, 1u << BL_TAP_ROUTER_CHOICE };
+    bl_state s = begin(g);
+
+    assert_int_equal(golden_layers(&s, g->network.config->n_layers, &g->weights, NULL, &taps, NULL),
+                     BL_OK);
+    bl_state_release(&s);
+}
+
+static void mtp_logits_are_golden(void **state)
+{
+    const struct golden *g = *state;
+    const bl_config *c = g->network.config;
+    const bl_tensor *table = NULL;
+    bl_state s, mtp = { 0 };
+    float *x, *logits = NULL;
+
+    if (c->n_mtp_layers == 0)
+        skip();
+    s = begin(g);
+    assert_int_equal(golden_layers(&s, c->n_layers, &g->weights, NULL, NULL, NULL), BL_OK);
+    assert_int_equal(bl_mtp_begin(&mtp, &s, &g->weights, NULL), BL_OK);
+    assert_int_equal(golden_layers(&mtp, c->n_layers + 1, &g->weights, NULL, NULL, NULL), BL_OK);
+    x = bl_alloc(mtp.n_tokens, mtp.hidden_size * sizeof(*x));
+    assert_int_equal(bl_mtp_norm(x, &mtp, &g->weights, NULL), BL_OK);
+    assert_int_equal(bl_mtp_table(&table, &g->weights, NULL), BL_OK);
+    assert_int_equal(golden_logits(&logits, x, mtp.n_tokens, table, &g->weights, NULL), BL_OK);
+    assert_golden(g, "mtp.logits", logits, mtp.n_tokens * c->vocab_size);
+    bl_free(x);
+    bl_free(logits);
+    bl_state_release(&s);
+    bl_state_release(&mtp);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hidden_states_after_every_layer_are_golden),
+        cmocka_unit_test(logits_are_golden),
+        cmocka_unit_test(every_token_goes_to_the_golden_experts),
+        cmocka_unit_test(mtp_logits_are_golden),
+    };
+
+    if (argc == 3) {
+        model = argv[1];
+        values = argv[2];
+    }
+    return cmocka_run_group_tests(tests, open_golden, close_golden);
+}
