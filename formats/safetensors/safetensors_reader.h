@@ -6,7 +6,7 @@
  * The header is checked completely; data is never read here. Stricter than the published
  * readers: see tests/corpus/safetensors/README.md.
  *
- * Memory while reading: the header and its JSON tree, about 30 bytes for each header byte; a
+ * Memory while reading: the header and its JSON tree, at worst 21 bytes for each header byte; a
  * header is at most 100,000,000 bytes long. What stays is the table.
  */
 #ifndef BL_FORMATS_SAFETENSORS_READER_H
