@@ -291,7 +291,7 @@ static void leaves_nothing_after_the_failure_of_any_allocation(void **state)
         assert_int_equal(scratch_n_entries("."), 0);
     } while (rc != BL_OK);
     check_checkpoint(path, 3);
-    assert_true(k > 40);
+    assert_true(k > 30);
 }
 
 int main(void)
