@@ -28,6 +28,7 @@ struct bl_gguf_writer {
     uint64_t data_bytes;   /* all tensors, padded */
     struct bl_err failure; /* the first failed put or plan */
     bl_sink *sink;         /* set by begin */
+    const char *path;      /* of the output, in the arena; set by begin */
     size_t i_tensor;       /* the one being written */
     uint64_t written;      /* bytes of it */
 };
@@ -290,6 +291,9 @@ bl_status bl_gguf_writer_begin(bl_gguf_writer *w, const char *path, bool force, 
     assert(!w->sink);
     if (rc != BL_OK)
         bl_err_prefix(err, "%s", path);
+    w->path = bl_arena_strdup(&w->arena, path);
+    if (rc == BL_OK && !w->path)
+        rc = bl_fail_nomem(err, path);
     if (rc == BL_OK)
         rc = bl_space_check(path, n_bytes, err);
     if (rc == BL_OK)
@@ -308,7 +312,8 @@ bl_status bl_gguf_writer_write(bl_gguf_writer *w, const void *bytes, size_t n, s
         size_t step;
 
         if (w->i_tensor == w->n_tensors)
-            return bl_fail(err, BL_E_MISMATCH, "GGUF: %zu bytes more than the tensors planned", n);
+            return bl_fail(err, BL_E_MISMATCH, "%s: %zu bytes more than the tensors planned",
+                           w->path, n);
         size = w->tensor_bytes[w->i_tensor];
         step = (size_t)bl_min_u64(n, size - w->written);
         rc = bl_sink_write(w->sink, from, step, err);
@@ -332,9 +337,8 @@ bl_status bl_gguf_writer_commit(bl_gguf_writer **handle, struct bl_err *err)
 
     assert(w->sink);
     if (w->i_tensor < w->n_tensors)
-        rc =
-            bl_fail(err, BL_E_MISMATCH, "GGUF: the bytes end inside tensor %zu of %zu planned ones",
-                    w->i_tensor + 1, w->n_tensors);
+        rc = bl_fail(err, BL_E_MISMATCH, "%s: the bytes end inside tensor %zu of %zu planned",
+                     w->path, w->i_tensor + 1, w->n_tensors);
     else
         rc = bl_sink_commit(&w->sink, err);
     bl_gguf_writer_abort(handle);

@@ -242,9 +242,9 @@ static void refuses_more_or_fewer_bytes_than_planned(void **state)
 
     (void)state;
     assert_int_equal(write_file("x.gguf", false, N_DATA + 1, 64, &err), BL_E_MISMATCH);
-    assert_non_null(strstr(err.text, "1 bytes more"));
+    assert_non_null(strstr(err.text, "x.gguf: 1 bytes more"));
     assert_int_equal(write_file("x.gguf", false, N_DATA - 1, 64, &err), BL_E_MISMATCH);
-    assert_non_null(strstr(err.text, "tensor 3 of 3"));
+    assert_non_null(strstr(err.text, "x.gguf: the bytes end inside tensor 3 of 3"));
     assert_int_equal(write_file("x.gguf", false, 0, 64, &err), BL_E_MISMATCH);
     assert_int_equal(scratch_n_entries("."), 0);
 }
