@@ -1,7 +1,8 @@
 /*
  * check.h - is one checkpoint whole? Every tensor that its family's table (formats/arch) expects
- * under its configuration is there with the right shape, nothing lies in a layer or expert that
- * the configuration does not have, and every value is finite.
+ * under its configuration is there, none lies where the configuration has no place for it, and
+ * every value is finite. (Wrong shapes, and layers or experts past the last, are refused when a
+ * checkpoint is opened.)
  *
  * Values are decoded in pieces of bounded memory. Findings are sentences, in a fixed order.
  */
@@ -13,8 +14,7 @@
 
 typedef enum bl_finding_kind {
     BL_FINDING_MISSING,
-    BL_FINDING_SHAPE,
-    BL_FINDING_UNEXPECTED, /* of the family, but in a place that the configuration does not have */
+    BL_FINDING_UNEXPECTED, /* of the family, but not in a layer of this kind */
     BL_FINDING_VALUE,      /* not finite, or not decodable */
     BL_FINDING_NOTE        /* no fault: a tensor the family does not know, MTP layers left out */
 } bl_finding_kind;

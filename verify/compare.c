@@ -76,9 +76,9 @@ static bl_status allocate(bl_comparison *c, size_t n_ref, size_t n_test, struct 
     c->compared = bl_alloc(n_ref, sizeof(*c->compared));
     c->reshaped = bl_alloc(n_ref, sizeof(*c->reshaped));
     c->missing = bl_alloc(n_ref, sizeof(*c->missing));
-    c->mtp_missing = bl_alloc(n_ref, sizeof(*c->mtp_missing));
+    c->mtp_only = bl_alloc(n_ref + n_test, sizeof(*c->mtp_only));
     c->extra = bl_alloc(n_test, sizeof(*c->extra));
-    if (!c->compared || !c->reshaped || !c->missing || !c->mtp_missing || !c->extra)
+    if (!c->compared || !c->reshaped || !c->missing || !c->mtp_only || !c->extra)
         return bl_fail_nomem(err, "comparison");
     return BL_OK;
 }
@@ -91,7 +91,7 @@ static void match_tensors(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *t
         const bl_compared pair = { .ref = a, .test = b };
 
         if (!b && a->is_mtp)
-            c->mtp_missing[c->n_mtp_missing++] = a;
+            c->mtp_only[c->n_mtp_only++] = a;
         else if (!b)
             c->missing[c->n_missing++] = a;
         else if (!same_shape(a, b))
@@ -102,7 +102,11 @@ static void match_tensors(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *t
     for (size_t i = 0; i < bl_ckpt_n_tensors(test); i++) {
         const bl_tensor *b = bl_ckpt_tensor(test, i);
 
-        if (!bl_ckpt_find(ref, b->name))
+        if (bl_ckpt_find(ref, b->name))
+            continue;
+        if (b->is_mtp)
+            c->mtp_only[c->n_mtp_only++] = b;
+        else
             c->extra[c->n_extra++] = b;
     }
 }
@@ -140,7 +144,7 @@ void bl_compare_release(bl_comparison *c)
     bl_free(c->compared);
     bl_free(c->reshaped);
     bl_free(c->missing);
-    bl_free(c->mtp_missing);
+    bl_free(c->mtp_only);
     bl_free(c->extra);
     *c = (bl_comparison){ 0 };
 }

@@ -27,8 +27,8 @@ typedef struct bl_comparison {
     const bl_tensor **extra;
     size_t n_reshaped; /* in both with different shapes: metrics are not set */
     bl_compared *reshaped;
-    size_t n_mtp_missing; /* tensors of MTP layers that test lacks: a note, no mismatch */
-    const bl_tensor **mtp_missing;
+    size_t n_mtp_only; /* tensors of MTP layers that only one of the two has: a note, no mismatch */
+    const bl_tensor **mtp_only;
     bl_metrics all; /* over all values that were compared */
 } bl_comparison;
 
@@ -41,7 +41,7 @@ BL_MUST_USE bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, con
                                      const bl_compare_options *options, struct bl_err *err);
 void bl_compare_release(bl_comparison *comparison);
 
-/* No tensor missing (MTP aside), extra or of another shape. */
+/* No tensor missing or extra (MTP aside), none of another shape. */
 bool bl_compare_same_structure(const bl_comparison *comparison);
 
 #endif
