@@ -48,7 +48,8 @@ static int compare(const void *pa, const void *pb)
 
 void bl_added_seal(bl_added_set *set)
 {
-    qsort(set->entry, set->n, sizeof(*set->entry), compare);
+    if (set->n > 1)
+        qsort(set->entry, set->n, sizeof(*set->entry), compare);
 }
 
 void bl_added_release(bl_added_set *set)

@@ -97,7 +97,8 @@ static bl_status read_character_escape(uint32_t *out, struct translator *t)
         good = read_hex(out, t, 4, 4);
     } else if (*t->at == 'x' && t->at[1] == '{') {
         t->at += 2;
-        good = read_hex(out, t, 1, 8) && *t->at++ == '}';
+        good = read_hex(out, t, 1, 8) && *t->at == '}';
+        t->at += good;
     } else if (*t->at == 'x') {
         t->at++;
         good = read_hex(out, t, 2, 2) && *out < 0x80; /* beyond, it is a byte to Oniguruma */
@@ -380,7 +381,7 @@ bl_status bl_pattern_translate(bl_text *out, const char *pattern, struct bl_err 
     struct translator t = { .out = out, .pattern = pattern, .at = pattern, .err = err };
     bl_status rc = BL_OK;
 
-    while (*t.at && rc == BL_OK)
+    while (rc == BL_OK && *t.at)
         rc = put_next(&t);
     if (rc == BL_OK && t.depth > 0)
         rc = refuse(&t, "a group without its end");
