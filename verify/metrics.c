@@ -60,9 +60,10 @@ void bl_metrics_merge(bl_metrics_sums *sums, const bl_metrics_sums *more)
 
 bl_metrics bl_metrics_finish(const bl_metrics_sums *s)
 {
-    bl_metrics m = {
-        .max_abs = s->max_abs, .cosine = 1.0, .sqnr_db = INFINITY, .identical = s->n_different == 0
-    };
+    bl_metrics m = { .max_abs = s->max_abs,
+                     .cosine = 1.0,
+                     .sqnr_db = (double)INFINITY,
+                     .identical = s->n_different == 0 };
 
     if (m.identical)
         return m;

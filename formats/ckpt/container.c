@@ -8,6 +8,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 bl_status bl_container_read(const bl_container *container, size_t i, uint64_t offset, void *out,
@@ -46,4 +48,21 @@ void bl_container_close(bl_container *container)
 {
     if (container)
         container->ops->close(container);
+}
+
+bl_status bl_container_fail(struct bl_err *err, bl_status status, const bl_container *container,
+                            size_t i, const char *format, ...)
+{
+    const bl_stored *t = &container->stored[i];
+    const char *shard = container->shard_name[t->shard];
+    size_t n_path = strlen(container->path), n_shard = strlen(shard);
+    bool is_file = n_path >= n_shard && strcmp(container->path + n_path - n_shard, shard) == 0;
+    char sentence[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(sentence, sizeof(sentence), format, args);
+    va_end(args);
+    return bl_fail(err, status, "%s%s%s: tensor '%s': %s", container->path, is_file ? "" : "/",
+                   is_file ? "" : shard, t->name, sentence);
 }

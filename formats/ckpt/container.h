@@ -67,4 +67,9 @@ BL_MUST_USE bl_status bl_container_side_file(const bl_container *container, cons
                                              char **out, size_t *n_bytes, struct bl_err *err);
 void bl_container_close(bl_container *container); /* NULL is allowed */
 
+/* Fail with "<file>: tensor '<name>': <sentence>" about stored tensor i. */
+bl_status bl_container_fail(struct bl_err *err, bl_status status, const bl_container *container,
+                            size_t i, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
 #endif

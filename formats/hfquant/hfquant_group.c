@@ -22,11 +22,8 @@ struct grouping {
 
 static bl_status complain(const struct grouping *g, size_t i, const char *what, const char *which)
 {
-    const bl_stored *t = &g->container->stored[i];
-
-    return bl_fail(g->err, BL_E_FORMAT, "%s: tensor '%s': %s%s%s%s",
-                   g->container->shard_name[t->shard], t->name, what, which ? " '" : "",
-                   which ? which : "", which ? "'" : "");
+    return bl_container_fail(g->err, BL_E_FORMAT, g->container, i, "%s%s%s%s", what,
+                             which ? " '" : "", which ? which : "", which ? "'" : "");
 }
 
 /* A part that no shard holds; name NULL: there was no memory to spell it. */

@@ -24,11 +24,9 @@ struct reading {
 static bl_status complain(const struct reading *r, size_t stored, const char *what, uint64_t i,
                           uint64_t j)
 {
-    const bl_stored *t = &r->container->stored[stored];
-
-    return bl_fail(r->err, BL_E_FORMAT,
-                   "%s: tensor '%s': the %s at [%" PRIu64 ", %" PRIu64 "] is not a finite number",
-                   r->container->shard_name[t->shard], t->name, what, i, j);
+    return bl_container_fail(r->err, BL_E_FORMAT, r->container, stored,
+                             "the %s at [%" PRIu64 ", %" PRIu64 "] is not a finite number", what, i,
+                             j);
 }
 
 /* Index of the first value that is not finite, n when all are. */

@@ -1,0 +1,29 @@
+# Outputs that must not be: an existing one, one without a folder, the input itself, the wrong kind.
+cp -r "$DATA/nano-r1" in
+"$BALEEN" quantize in -o missing/x.gguf --type q8_0
+echo "exit $?"
+echo precious >x.gguf
+"$BALEEN" quantize in -o x.gguf --type q8_0
+echo "exit $?"
+cat x.gguf
+"$BALEEN" quantize in -o in --type int4 --force
+echo "exit $?"
+"$BALEEN" quantize in -o x.bin --type q8_0
+echo "exit $?"
+"$BALEEN" quantize in -o y.gguf --type int4
+echo "exit $?"
+"$BALEEN" quantize in -o y.gguf --type q9_9
+echo "exit $?"
+"$BALEEN" quantize in --type q8_0
+echo "exit $?"
+"$BALEEN" convert in -o copy
+echo "exit $?"
+"$BALEEN" quantize in -o y.gguf --type q8_0 --frobnicate
+echo "exit $?"
+"$BALEEN" quantize /dev/null -o y.gguf --type q8_0
+echo "exit $?"
+"$BALEEN" quantize no-such-folder -o y.gguf --type q8_0
+echo "exit $?"
+"$BALEEN" frobnicate 2>/dev/null
+echo "exit $?"
+ls

@@ -1,0 +1,13 @@
+# Values that are no numbers are found by every command that reads them.
+for kind in nan-code infinite-scale; do
+    python3 "$DATA/../cli/break.py" $kind "$DATA/nano-r1" $kind
+    echo "== $kind"
+    "$BALEEN" convert $kind -o x.bln 2>&1
+    echo "convert to .bln: exit $?"
+    "$BALEEN" quantize $kind -o x --type int4 2>&1
+    echo "quantize to a folder: exit $?"
+    "$BALEEN" verify $kind
+    echo "verify: exit $?"
+    ls
+    rm -rf $kind
+done
