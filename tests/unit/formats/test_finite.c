@@ -71,7 +71,7 @@ static void finds_the_first_of_several_anywhere(void **state)
 
 static void looks_at_doubles_and_at_both_halves_of_complex_numbers(void **state)
 {
-    double d[3] = { 1.7e308, -1.0, INFINITY };
+    double d[3] = { 1.7e308, -1.0, (double)INFINITY };
     float c[4] = { 1.0f, 2.0f, 3.0f, NAN };
     size_t index = 0;
 
