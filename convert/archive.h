@@ -1,0 +1,45 @@
+/*
+ * archive.h - a Hugging Face directory as one .bln file, and the directory again: every shard and
+ * every side file byte for byte.
+ *
+ * Nothing is chosen and nothing is rounded. Both directions make one pass over the data: chunks are
+ * read and coded in parallel, a bounded number at a time, and written in order. The bytes of a
+ * .bln are the same at any number of threads.
+ *
+ * Memory: for each thread BL_ARCHIVE_SLOTS chunks of 1 MiB, twice, and a coder (1 MiB; 9 MiB while
+ * text is coded); the index (formats/bln/bln_writer.h); and the largest side file or header.
+ */
+#ifndef BL_CONVERT_ARCHIVE_H
+#define BL_CONVERT_ARCHIVE_H
+
+#include "base/err.h"
+#include "base/progress.h"
+#include "formats/ckpt/container.h"
+
+#include <stdbool.h>
+
+enum { BL_ARCHIVE_SLOTS = 4 };
+
+typedef struct bl_archive_options {
+    int n_threads; /* at least 1 */
+    bool force;    /* replace what is there */
+    bool skip_space_check;
+    bl_progress *progress; /* counts bl_archive_bytes(); may be NULL */
+} bl_archive_options;
+
+/* Decoded bytes of all tensors. */
+uint64_t bl_archive_bytes(const bl_container *container);
+
+/*
+ * Write the container that bl_hf_open() gave to a .bln file. A tensor whose bytes an earlier one
+ * has already is stored once. BL_E_FORMAT, with tensor and position, when a value is not finite;
+ * the disk must have room for what a sample of the data predicts.
+ */
+BL_MUST_USE bl_status bl_archive_store(const bl_container *hf, const char *path,
+                                       const bl_archive_options *options, struct bl_err *err);
+
+/* Write the files that a .bln was made from to a new folder. BL_E_MISMATCH when it is damaged. */
+BL_MUST_USE bl_status bl_archive_restore(const bl_container *bln, const char *folder,
+                                         const bl_archive_options *options, struct bl_err *err);
+
+#endif

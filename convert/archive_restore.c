@@ -1,0 +1,206 @@
+/*
+ * archive_restore.c - .bln to directory. A shard of the source is its header and then its tensors,
+ * end to end; slots hold the next chunks, decoded in parallel and written in order.
+ */
+#include "convert/archive.h"
+
+#include "base/alloc.h"
+#include "base/par.h"
+#include "base/sink.h"
+#include "base/size.h"
+#include "formats/bln/bln_reader.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CHUNK_BYTES = 1 << 20 }; /* a .bln has none that are larger */
+
+struct slot {
+    size_t tensor, n;
+    uint64_t offset;
+    unsigned char *bytes;
+};
+
+struct restore {
+    const bl_container *bln;
+    const bl_archive_options *options;
+    bl_outdir *folder;
+    bl_sink *file;            /* the shard that is being written */
+    bl_bln_scratch **scratch; /* one for each thread */
+    struct slot *slot;
+    size_t n_slots, n_used;
+};
+
+static bl_status decode_slot(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct restore *r = context;
+    const struct slot *slot = &r->slot[i];
+
+    return bl_bln_read(r->bln, r->scratch[i_thread], slot->tensor, slot->offset, slot->bytes,
+                       slot->n, err);
+}
+
+static bl_status flush(struct restore *r, struct bl_err *err)
+{
+    bl_status rc = bl_par_for(r->n_used, r->options->n_threads, decode_slot, r, err);
+
+    for (size_t i = 0; i < r->n_used && rc == BL_OK; i++) {
+        rc = bl_sink_write(r->file, r->slot[i].bytes, r->slot[i].n, err);
+        bl_progress_add(r->options->progress, r->slot[i].n);
+    }
+    r->n_used = 0;
+    return rc;
+}
+
+static bl_status queue_tensor(struct restore *r, size_t i, struct bl_err *err)
+{
+    uint64_t n_bytes = r->bln->stored[i].n_bytes, unit = bl_bln_read_unit(r->bln, i);
+    bl_status rc = BL_OK;
+
+    assert(unit <= CHUNK_BYTES);
+    for (uint64_t at = 0; at < n_bytes && rc == BL_OK; at += unit) {
+        struct slot *slot;
+
+        if (r->n_used == r->n_slots)
+            rc = flush(r, err);
+        slot = &r->slot[r->n_used++];
+        slot->tensor = i;
+        slot->offset = at;
+        slot->n = (size_t)bl_min_u64(unit, n_bytes - at);
+    }
+    return rc;
+}
+
+/* Whole bytes in memory as a file of the folder, or as the start of one. */
+static bl_status begin_file(struct restore *r, const char *name, const char *bytes, size_t n,
+                            struct bl_err *err)
+{
+    bl_status rc = bl_outdir_file(&r->file, r->folder, name, err);
+
+    return rc == BL_OK ? bl_sink_write(r->file, bytes, n, err) : rc;
+}
+
+static bl_status restore_shard(struct restore *r, size_t shard, struct bl_err *err)
+{
+    size_t first, n_tensors, n = 0;
+    char *header = NULL;
+    bl_status rc = bl_bln_shard_header(r->bln, shard, &header, &n, err);
+
+    bl_bln_shard_tensors(&first, &n_tensors, r->bln, shard);
+    if (rc == BL_OK)
+        rc = begin_file(r, bl_bln_shard_name(r->bln, shard), header, n, err);
+    bl_free(header);
+    for (size_t i = 0; i < n_tensors && rc == BL_OK; i++)
+        rc = queue_tensor(r, first + i, err);
+    if (rc == BL_OK)
+        rc = flush(r, err);
+    return rc == BL_OK ? bl_sink_commit(&r->file, err) : rc;
+}
+
+static bl_status restore_side_file(struct restore *r, const char *name, struct bl_err *err)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    bl_status rc = bl_container_side_file(r->bln, name, &bytes, &n, err);
+
+    if (rc == BL_OK)
+        rc = begin_file(r, name, bytes, n, err);
+    bl_free(bytes);
+    return rc == BL_OK ? bl_sink_commit(&r->file, err) : rc;
+}
+
+static bl_status restore_all(struct restore *r, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < bl_bln_n_shards(r->bln) && rc == BL_OK; i++)
+        rc = restore_shard(r, i, err);
+    for (size_t i = 0; i < r->bln->n_side_files && rc == BL_OK; i++)
+        rc = restore_side_file(r, r->bln->side_file_name[i], err);
+    return rc;
+}
+
+static bl_status make_slots(struct restore *r, struct bl_err *err)
+{
+    int n_threads = r->options->n_threads;
+    bl_status rc = BL_OK;
+
+    r->n_slots = (size_t)n_threads * BL_ARCHIVE_SLOTS;
+    r->slot = bl_calloc(r->n_slots, sizeof(*r->slot));
+    r->scratch = bl_calloc((size_t)n_threads, sizeof(*r->scratch));
+    if (!r->slot || !r->scratch)
+        return bl_fail_nomem(err, r->bln->path);
+    for (size_t i = 0; i < r->n_slots; i++) {
+        r->slot[i].bytes = bl_alloc(CHUNK_BYTES, 1);
+        if (!r->slot[i].bytes)
+            return bl_fail_nomem(err, r->bln->path);
+    }
+    for (int t = 0; t < n_threads && rc == BL_OK; t++)
+        rc = bl_bln_scratch_new(&r->scratch[t], err);
+    return rc;
+}
+
+static void free_slots(struct restore *r)
+{
+    for (size_t i = 0; r->slot && i < r->n_slots; i++)
+        bl_free(r->slot[i].bytes);
+    for (int t = 0; r->scratch && t < r->options->n_threads; t++)
+        bl_bln_scratch_free(r->scratch[t]);
+    bl_free(r->scratch);
+    bl_free(r->slot);
+}
+
+/* What the folder will hold is known exactly. */
+static bl_status check_space(const bl_container *bln, const char *folder, struct bl_err *err)
+{
+    uint64_t n = bl_archive_bytes(bln);
+
+    for (size_t i = 0; i < bl_bln_n_shards(bln); i++)
+        n += bl_bln_shard_header_bytes(bln, i);
+    for (size_t i = 0; i < bln->n_side_files; i++)
+        n += bl_bln_side_file_bytes(bln, bln->side_file_name[i]);
+    return bl_space_check(folder, n, err);
+}
+
+/* A folder that holds the archive itself must not be replaced by what comes out of it. */
+static bl_status check_not_around(const bl_container *bln, const char *folder, struct bl_err *err)
+{
+    const char *slash = strrchr(bln->path, '/');
+    struct stat out, in;
+    char *around = slash ? bl_strndup(bln->path, (size_t)(slash - bln->path) + 1) : bl_strdup(".");
+    bool same;
+
+    if (!around)
+        return bl_fail_nomem(err, folder);
+    same = stat(folder, &out) == 0 && stat(around, &in) == 0 && out.st_dev == in.st_dev &&
+           out.st_ino == in.st_ino;
+    bl_free(around);
+    return same ? bl_fail(err, BL_E_USAGE, "%s: holds the input %s; write elsewhere", folder,
+                          bln->path)
+                : BL_OK;
+}
+
+bl_status bl_archive_restore(const bl_container *bln, const char *folder,
+                             const bl_archive_options *options, struct bl_err *err)
+{
+    struct restore r = { .bln = bln, .options = options };
+    bl_status rc = BL_OK;
+
+    assert(strcmp(bln->kind, BL_BLN_KIND) == 0);
+    rc = check_not_around(bln, folder, err);
+    if (rc == BL_OK && !options->skip_space_check)
+        rc = check_space(bln, folder, err);
+    if (rc == BL_OK)
+        rc = make_slots(&r, err);
+    if (rc == BL_OK)
+        rc = bl_outdir_begin(&r.folder, folder, options->force, err);
+    if (rc == BL_OK)
+        rc = restore_all(&r, err);
+    bl_sink_abort(&r.file);
+    if (rc == BL_OK)
+        rc = bl_outdir_commit(&r.folder, err);
+    bl_outdir_abort(&r.folder);
+    free_slots(&r);
+    return rc;
+}

@@ -1,0 +1,271 @@
+/* bln_reader.c - from a checked index to the container that everybody reads. */
+#include "formats/bln/bln_reader.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "formats/bln/bln_file.h"
+
+#include <string.h>
+
+static const bl_bln_file *file_of(const bl_container *container)
+{
+    return (const bl_bln_file *)container;
+}
+
+bl_status bl_bln_read(const bl_container *container, bl_bln_scratch *scratch, size_t i,
+                      uint64_t offset, void *out, size_t n, struct bl_err *err)
+{
+    const bl_bln_file *file = file_of(container);
+    bl_bln_entry entry = bl_bln_index_entry(&file->index, file->tensor_entry[i]);
+
+    return bl_bln_read_entry(file, scratch, &entry, offset, out, n, err);
+}
+
+static bl_status read_tensor(const bl_container *container, size_t i, uint64_t offset, void *out,
+                             size_t n, struct bl_err *err)
+{
+    bl_bln_scratch scratch = { 0 };
+    bl_status rc = bl_bln_read(container, &scratch, i, offset, out, n, err);
+
+    bl_bln_scratch_release(&scratch);
+    return rc;
+}
+
+bl_status bl_bln_scratch_new(bl_bln_scratch **out, struct bl_err *err)
+{
+    *out = bl_calloc(1, sizeof(**out));
+    return *out ? BL_OK : bl_fail_nomem(err, "decoder");
+}
+
+void bl_bln_scratch_free(bl_bln_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    bl_bln_scratch_release(scratch);
+    bl_free(scratch);
+}
+
+/* A whole entry as a NUL-terminated block. */
+static bl_status read_all(const bl_bln_file *file, uint32_t i_entry, char **out, size_t *n_bytes,
+                          struct bl_err *err)
+{
+    bl_bln_entry entry = bl_bln_index_entry(&file->index, i_entry);
+    bl_bln_scratch scratch = { 0 };
+    uint64_t size;
+    char *bytes;
+    bl_status rc;
+
+    bytes = bl_add_u64(&size, entry.n_bytes, 1) ? bl_alloc((size_t)size, 1) : NULL;
+    if (!bytes)
+        return bl_fail_nomem(err, bl_bln_index_name(&file->index, &entry));
+    rc = bl_bln_read_entry(file, &scratch, &entry, 0, (unsigned char *)bytes, (size_t)entry.n_bytes,
+                           err);
+    bl_bln_scratch_release(&scratch);
+    if (rc != BL_OK) {
+        bl_free(bytes);
+        return rc;
+    }
+    bytes[entry.n_bytes] = '\0';
+    *out = bytes;
+    if (n_bytes)
+        *n_bytes = (size_t)entry.n_bytes;
+    return BL_OK;
+}
+
+/* Binary search: side files are sorted. False when there is none of that name. */
+static bool find_side_file(uint32_t *i_entry, const bl_bln_file *file, const char *name)
+{
+    size_t low = 0, high = file->base.n_side_files;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, file->base.side_file_name[middle]);
+
+        if (order == 0) {
+            *i_entry = file->side_file_entry[middle];
+            return true;
+        }
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
+static bl_status read_side_file(const bl_container *container, const char *name, char **out,
+                                size_t *n_bytes, struct bl_err *err)
+{
+    const bl_bln_file *file = file_of(container);
+    uint32_t i_entry;
+
+    *out = NULL;
+    if (n_bytes)
+        *n_bytes = 0;
+    return find_side_file(&i_entry, file, name) ? read_all(file, i_entry, out, n_bytes, err)
+                                                : BL_OK;
+}
+
+static void close_file(bl_container *container)
+{
+    bl_bln_file *file = (bl_bln_file *)container;
+
+    bl_bln_index_release(&file->index);
+    bl_arena_release(&file->arena);
+    bl_source_close(file->source);
+    bl_free(file);
+}
+
+static const struct bl_container_ops bln_ops = { read_tensor, read_side_file, close_file };
+
+/* A tensor as containers show it. */
+static bl_stored stored_of(const bl_bln_index *index, const bl_bln_entry *entry)
+{
+    bl_stored stored = { .name = bl_bln_index_name(index, entry),
+                         .ndim = entry->ndim,
+                         .n_bytes = entry->n_bytes };
+
+    (void)bl_bln_dtype_from_number(&stored.dtype, entry->dtype); /* checked when it was loaded */
+    memcpy(stored.dim, entry->dim, sizeof(stored.dim));
+    if (entry->n_chunks > 0)
+        stored.offset = bl_bln_index_chunk(index, entry->first_chunk).offset;
+    return stored;
+}
+
+/* Sort entries by kind into the tables of the container. */
+static void fill_tables(bl_bln_file *file, bl_stored *stored, const char **side_file_name)
+{
+    size_t n_tensors = 0, n_shards = 0, n_side_files = 0;
+
+    for (uint32_t i = 0; i < file->index.entries.n; i++) {
+        bl_bln_entry entry = bl_bln_index_entry(&file->index, i);
+
+        if (entry.kind == BL_BLN_SHARD_HEADER) {
+            file->shard_entry[n_shards++] = i;
+        } else if (entry.kind == BL_BLN_SIDE_FILE) {
+            side_file_name[n_side_files] = bl_bln_index_name(&file->index, &entry);
+            file->side_file_entry[n_side_files++] = i;
+        } else {
+            stored[n_tensors] = stored_of(&file->index, &entry);
+            file->tensor_entry[n_tensors++] = i;
+        }
+    }
+}
+
+static bl_status build_tables(bl_bln_file *file, struct bl_err *err)
+{
+    const bl_bln_index *index = &file->index;
+    const char *slash = strrchr(file->source->name, '/');
+    bl_arena *arena = &file->arena;
+    bl_stored *stored = bl_arena_alloc(arena, index->n_tensors, sizeof(*stored));
+    const char **shard_name = bl_arena_alloc(arena, 1, sizeof(*shard_name));
+    const char **side_name = bl_arena_alloc(arena, index->n_side_files, sizeof(*side_name));
+
+    file->tensor_entry = bl_arena_alloc(arena, index->n_tensors, sizeof(uint32_t));
+    file->shard_entry = bl_arena_alloc(arena, index->n_shards, sizeof(uint32_t));
+    file->side_file_entry = bl_arena_alloc(arena, index->n_side_files, sizeof(uint32_t));
+    if (!stored || !shard_name || !side_name || !file->tensor_entry || !file->shard_entry ||
+        !file->side_file_entry)
+        return bl_fail_nomem(err, file->source->name);
+    fill_tables(file, stored, side_name);
+    shard_name[0] = slash ? slash + 1 : file->source->name;
+    file->base = (bl_container){ .ops = &bln_ops,
+                                 .kind = BL_BLN_KIND,
+                                 .path = file->source->name,
+                                 .n_stored = index->n_tensors,
+                                 .stored = stored,
+                                 .n_shards = 1,
+                                 .shard_name = shard_name,
+                                 .n_file_bytes = file->source->size,
+                                 .n_side_files = index->n_side_files,
+                                 .side_file_name = side_name };
+    return BL_OK;
+}
+
+bl_status bl_bln_open_source(bl_container **out, bl_source *source, struct bl_err *err)
+{
+    bl_bln_file *file = bl_calloc(1, sizeof(*file));
+    bl_status rc;
+
+    if (!file) {
+        rc = bl_fail_nomem(err, source->name);
+        bl_source_close(source);
+        return rc;
+    }
+    file->source = source;
+    rc = bl_bln_index_load(&file->index, source, err);
+    if (rc == BL_OK)
+        rc = build_tables(file, err);
+    if (rc != BL_OK) {
+        close_file(&file->base);
+        return rc;
+    }
+    *out = &file->base;
+    return BL_OK;
+}
+
+bl_status bl_bln_open(bl_container **out, const char *path, struct bl_err *err)
+{
+    bl_source *source = NULL;
+    bl_status rc = bl_source_open(&source, path, err);
+
+    return rc == BL_OK ? bl_bln_open_source(out, source, err) : rc;
+}
+
+size_t bl_bln_n_shards(const bl_container *container)
+{
+    return file_of(container)->index.n_shards;
+}
+
+static bl_bln_entry shard_entry(const bl_container *container, size_t shard)
+{
+    const bl_bln_file *file = file_of(container);
+
+    return bl_bln_index_entry(&file->index, file->shard_entry[shard]);
+}
+
+const char *bl_bln_shard_name(const bl_container *container, size_t shard)
+{
+    bl_bln_entry entry = shard_entry(container, shard);
+
+    return bl_bln_index_name(&file_of(container)->index, &entry);
+}
+
+/* Between two headers lie tensors only, so numbers of tensors follow from numbers of entries. */
+void bl_bln_shard_tensors(size_t *first, size_t *n, const bl_container *container, size_t shard)
+{
+    const bl_bln_file *file = file_of(container);
+    size_t n_entries = (size_t)file->index.n_shards + file->index.n_tensors;
+    size_t end = shard + 1 < file->index.n_shards ? file->shard_entry[shard + 1] : n_entries;
+
+    *first = file->shard_entry[shard] - shard;
+    *n = end - file->shard_entry[shard] - 1;
+}
+
+bl_status bl_bln_shard_header(const bl_container *container, size_t shard, char **out,
+                              size_t *n_bytes, struct bl_err *err)
+{
+    return read_all(file_of(container), file_of(container)->shard_entry[shard], out, n_bytes, err);
+}
+
+uint64_t bl_bln_shard_header_bytes(const bl_container *container, size_t shard)
+{
+    return shard_entry(container, shard).n_bytes;
+}
+
+uint64_t bl_bln_side_file_bytes(const bl_container *container, const char *name)
+{
+    const bl_bln_file *file = file_of(container);
+    uint32_t i_entry;
+
+    return find_side_file(&i_entry, file, name) ? bl_bln_index_entry(&file->index, i_entry).n_bytes
+                                                : 0;
+}
+
+uint64_t bl_bln_read_unit(const bl_container *container, size_t i)
+{
+    const bl_bln_file *file = file_of(container);
+    bl_bln_entry entry = bl_bln_index_entry(&file->index, file->tensor_entry[i]);
+
+    return entry.n_chunks == 0 ? 1 : bl_bln_index_chunk(&file->index, entry.first_chunk).n_decoded;
+}
