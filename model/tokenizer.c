@@ -20,8 +20,9 @@ struct bl_tokenizer {
     bl_added_set raw;        /* added tokens that match the text as it is */
     bl_added_set normalized; /* added tokens that match its normal form */
     uint32_t n_ids;
-    const char **added_text; /* [n_ids] NULL = not an added token; in text_pool */
-    bool *special;           /* [n_ids] */
+    const char *
+        *plain;    /* [n_ids] what a token decodes to as it is written, in text_pool; or NULL */
+    bool *special; /* [n_ids] */
     char *text_pool;
     int64_t bos, eos;
 };
@@ -58,29 +59,38 @@ void bl_tokens_release(bl_tokens *tokens)
     *tokens = (bl_tokens){ 0 };
 }
 
-/* Copy the texts of added tokens, for decoding. */
-static bl_status copy_added_texts(bl_tokenizer *t, const bl_tokenizer_file *file,
+/* Whether a token decodes to its text as it is written, not to the bytes that the text spells. */
+static bool is_plain(const bl_tokenizer *t, const bl_tokenizer_file *file, uint32_t id)
+{
+    size_t n;
+
+    return file->token[id].text && (file->token[id].added >= 0 || !bl_bpe_bytes(t->bpe, id, &n));
+}
+
+static bl_status copy_plain_texts(bl_tokenizer *t, const bl_tokenizer_file *file,
                                   struct bl_err *err)
 {
     size_t n_bytes = 0;
     char *to;
 
-    for (uint32_t i = 0; i < file->n_added; i++)
-        n_bytes += file->token[file->added[i].id].n_bytes + 1u;
+    for (uint32_t id = 0; id < file->n_ids; id++)
+        if (is_plain(t, file, id))
+            n_bytes += file->token[id].n_bytes + 1u;
     t->n_ids = file->n_ids;
     t->text_pool = to = bl_alloc(n_bytes, 1);
-    t->added_text = bl_calloc(file->n_ids, sizeof(*t->added_text));
+    t->plain = bl_calloc(file->n_ids, sizeof(*t->plain));
     t->special = bl_calloc(file->n_ids, sizeof(*t->special));
-    if (!t->text_pool || !t->added_text || !t->special)
+    if (!t->text_pool || !t->plain || !t->special)
         return bl_fail_nomem(err, file->name);
-    for (uint32_t i = 0; i < file->n_added; i++) {
-        uint32_t id = file->added[i].id;
-
-        t->added_text[id] = to;
-        t->special[id] = file->added[i].special;
+    for (uint32_t id = 0; id < file->n_ids; id++) {
+        if (!is_plain(t, file, id))
+            continue;
+        t->plain[id] = to;
         memcpy(to, file->token[id].text, file->token[id].n_bytes + 1u);
         to += file->token[id].n_bytes + 1u;
     }
+    for (uint32_t i = 0; i < file->n_added; i++)
+        t->special[file->added[i].id] = file->added[i].special;
     return BL_OK;
 }
 
@@ -135,13 +145,13 @@ bl_status bl_tokenizer_new(bl_tokenizer **out, const bl_tokenizer_file *file, st
     t->bos = file->bos;
     t->eos = file->eos;
     t->name = bl_strdup(file->name);
-    rc = t->name ? copy_added_texts(t, file, err) : bl_fail_nomem(err, file->name);
-    if (rc == BL_OK)
-        rc = index_added(t, file, err);
+    rc = t->name ? index_added(t, file, err) : bl_fail_nomem(err, file->name);
     if (rc == BL_OK)
         rc = bl_splitter_new(&t->splitter, file->name, file->split, file->n_splits, err);
     if (rc == BL_OK)
         rc = bl_bpe_new(&t->bpe, file, err);
+    if (rc == BL_OK)
+        rc = copy_plain_texts(t, file, err);
     if (rc != BL_OK) {
         bl_tokenizer_free(t);
         return rc;
@@ -158,7 +168,7 @@ void bl_tokenizer_free(bl_tokenizer *t)
     bl_splitter_free(t->splitter);
     bl_added_release(&t->raw);
     bl_added_release(&t->normalized);
-    bl_free(t->added_text);
+    bl_free(t->plain);
     bl_free(t->special);
     bl_free(t->text_pool);
     bl_free(t->name);
@@ -250,16 +260,16 @@ bl_status bl_tokenizer_decode(bl_text *out, const bl_tokenizer *t, const int32_t
 {
     for (size_t i = 0; i < n; i++) {
         bool inside = id[i] >= 0 && (uint32_t)id[i] < t->n_ids;
-        const char *added = inside ? t->added_text[id[i]] : NULL;
+        const char *plain = inside ? t->plain[id[i]] : NULL;
         size_t n_bytes = 0;
         const char *bytes = inside ? bl_bpe_bytes(t->bpe, (uint32_t)id[i], &n_bytes) : NULL;
 
-        if (added && t->special[id[i]] && (flags & BL_DECODE_SKIP_SPECIAL))
+        if (inside && t->special[id[i]] && (flags & BL_DECODE_SKIP_SPECIAL))
             continue;
-        if (!added && !bytes)
+        if (!plain && !bytes)
             return bl_fail(err, BL_E_FORMAT, "%s: there is no token with id %" PRId32, t->name,
                            id[i]);
-        bl_text_add(out, added ? added : bytes, added ? strlen(added) : n_bytes);
+        bl_text_add(out, plain ? plain : bytes, plain ? strlen(plain) : n_bytes);
     }
     return bl_text_check(out, err);
 }

@@ -460,6 +460,26 @@ static void puts_a_space_in_front_of_pieces_where_the_file_says_so(void **state)
     bl_free(json);
 }
 
+static void decodes_tokens_outside_the_alphabet_as_they_are_written(void **state)
+{
+    static const char json[] = "{\"model\":{\"vocab\":{\"\u00e9\":0,\"\u4e2d a\":1},\"merges\":[]},"
+                               "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}";
+    static const int32_t id[] = { 0, 1 };
+    bl_tokenizer_file *file = NULL;
+    bl_tokenizer *tokenizer = NULL;
+    bl_text text = { 0 };
+
+    (void)state;
+    assert_int_equal(
+        bl_tokenizer_file_parse(&file, "t.json", json, sizeof(json) - 1, NULL, 0, NULL), BL_OK);
+    assert_int_equal(bl_tokenizer_new(&tokenizer, file, NULL), BL_OK);
+    assert_int_equal(bl_tokenizer_decode(&text, tokenizer, id, 2, 0, NULL), BL_OK);
+    assert_string_equal(text.bytes, "\xe9\u4e2d a"); /* the first spells one byte */
+    bl_text_release(&text);
+    bl_tokenizer_free(tokenizer);
+    bl_tokenizer_file_free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +491,7 @@ int main(void)
         cmocka_unit_test(can_leave_added_tokens_as_text),
         cmocka_unit_test(names_the_byte_that_is_not_utf8),
         cmocka_unit_test(decodes_what_it_can_and_refuses_the_rest),
+        cmocka_unit_test(decodes_tokens_outside_the_alphabet_as_they_are_written),
         cmocka_unit_test(is_shared_by_threads),
         cmocka_unit_test(survives_every_failing_allocation),
         cmocka_unit_test(survives_failing_allocations_while_a_checkpoint_is_opened),
