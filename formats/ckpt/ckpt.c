@@ -9,6 +9,8 @@
 #include "base/map.h"
 #include "base/size.h"
 #include "base/source.h"
+#include "formats/bln/bln_layout.h"
+#include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt_gguf.h"
 #include "formats/gguf/gguf_metadata.h"
 #include "formats/gguf/gguf_reader.h"
@@ -47,6 +49,8 @@ static bl_status open_file(bl_container **out, const char *path, struct bl_err *
         return rc;
     if (memcmp(magic, "GGUF", 4) == 0)
         return bl_gguf_open(out, path, err);
+    if (bl_bln_has_magic(magic, BL_BLN_SUPERBLOCK))
+        return bl_bln_open(out, path, err);
     return bl_hf_open(out, path, err);
 }
 

@@ -1,0 +1,122 @@
+/* cli.c - the shared manners of all commands. */
+#include "cli/cli.h"
+
+#include "base/alloc.h"
+#include "base/par.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool bl_cli_stderr_is_terminal(void)
+{
+    return isatty(STDERR_FILENO) == 1;
+}
+
+static void print_help(const bl_command *command, const bl_option *table)
+{
+    printf("usage: baleen %s %s\n\n%s\n\noptions:\n", command->name, command->usage,
+           command->summary);
+    bl_options_print(table);
+}
+
+int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t most,
+                 const bl_command *command, const bl_option *table, bl_common *common, int argc,
+                 char **argv)
+{
+    struct bl_err err = { 0 };
+    bl_status rc;
+
+    common->progress = bl_cli_stderr_is_terminal();
+    rc = bl_options_parse(operand, n_operands, least, most, table, argc, argv, &err);
+    if (common->help) {
+        print_help(command, table);
+        return BL_EXIT_DONE;
+    }
+    if (rc == BL_OK && common->n_threads > 1024)
+        rc = bl_fail(&err, BL_E_USAGE, "-j takes at most 1024 threads");
+    if (rc != BL_OK) {
+        fprintf(stderr, "baleen: %s: %s; see 'baleen %s --help'\n", command->name, err.text,
+                command->name);
+        return BL_EXIT_USAGE;
+    }
+    if (common->quiet)
+        common->progress = false;
+    if (common->n_threads == 0)
+        common->n_threads = (uint64_t)bl_par_n_processors();
+    return BL_CLI_RUN;
+}
+
+int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *err)
+{
+    if (rc == BL_OK)
+        return BL_EXIT_DONE;
+    fprintf(stderr, "baleen: %s: %s\n", command->name, err->text);
+    switch (rc) {
+    case BL_E_USAGE:
+        return BL_EXIT_USAGE;
+    case BL_E_MISMATCH:
+        return BL_EXIT_NO;
+    default:
+        return BL_EXIT_FAILED;
+    }
+}
+
+void bl_cli_warn(const bl_command *command, const bl_common *common, const char *format, ...)
+{
+    va_list args;
+
+    if (common->quiet)
+        return;
+    fprintf(stderr, "baleen: %s: warning: ", command->name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+bl_status bl_cli_print(const bl_text *text, struct bl_err *err)
+{
+    bl_status rc = bl_text_check(text, err);
+
+    if (rc != BL_OK)
+        return rc;
+    errno = 0;
+    if (fwrite(text->bytes, 1, text->n, stdout) != text->n || fflush(stdout) != 0)
+        return bl_fail_errno(err, errno, "cannot write to standard output");
+    return BL_OK;
+}
+
+bl_status bl_cli_check_output(const char *output, const char *input, struct bl_err *err)
+{
+    struct stat a, b;
+
+    if (stat(output, &a) == 0 && stat(input, &b) == 0 && a.st_dev == b.st_dev &&
+        a.st_ino == b.st_ino)
+        return bl_fail(err, BL_E_USAGE, "%s: the output is the input", output);
+    return BL_OK;
+}
+
+bool bl_cli_has_suffix(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), s = strlen(suffix);
+
+    return n > s && strcmp(name + n - s, suffix) == 0;
+}
+
+const char *bl_cli_bytes(char buffer[32], uint64_t n_bytes)
+{
+    static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB" };
+    double v = (double)n_bytes;
+    size_t u = 0;
+
+    while (v >= 1000 && u + 1 < sizeof(units) / sizeof(*units)) {
+        v /= 1000;
+        u++;
+    }
+    snprintf(buffer, 32, u == 0 ? "%.0f %s" : "%.2f %s", v, units[u]);
+    return buffer;
+}

@@ -1,0 +1,283 @@
+/*
+ * cmd_inspect.c - what a checkpoint holds. Parameters are counted over canonical tensors, so
+ * scales and packing do not count; the MTP layer is counted apart, as the publishers do.
+ */
+#include "cli/cli.h"
+#include "formats/ckpt/ckpt.h"
+#include "formats/json/json_writer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Sums over tensors that share a role and a type. */
+struct group {
+    bl_role role;
+    const char *type_name;
+    bool is_mtp;
+    uint64_t n_tensors, n_values, n_bytes;
+};
+
+enum { MAX_GROUPS = 256 };
+
+struct summary {
+    uint64_t n_parameters; /* of the main model */
+    uint64_t n_active;     /* that one token passes through, embedding row not counted */
+    uint64_t n_mtp_parameters;
+    uint64_t n_bytes;
+    struct group group[MAX_GROUPS];
+    size_t n_groups;
+};
+
+static struct group *find_group(struct summary *s, const bl_tensor *t)
+{
+    for (size_t i = 0; i < s->n_groups; i++) {
+        struct group *g = &s->group[i];
+
+        if (g->role == t->role && g->is_mtp == t->is_mtp && strcmp(g->type_name, t->type_name) == 0)
+            return g;
+    }
+    if (s->n_groups == MAX_GROUPS)
+        return &s->group[MAX_GROUPS - 1];
+    s->group[s->n_groups] =
+        (struct group){ .role = t->role, .type_name = t->type_name, .is_mtp = t->is_mtp };
+    return &s->group[s->n_groups++];
+}
+
+/* Values that a token meets: experts by the share that is chosen, no embedding but a tied head. */
+static uint64_t active_values(const bl_config *c, const bl_tensor *t)
+{
+    if (t->role == BL_ROLE_EXPERT)
+        return t->expert < (int32_t)c->n_experts_used ? t->n_values : 0;
+    if (t->role == BL_ROLE_EMBEDDING)
+        return c->tie_word_embeddings ? t->n_values : 0;
+    return t->n_values;
+}
+
+static void summarise(struct summary *s, const bl_ckpt *ckpt)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
+        const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
+        struct group *g = find_group(s, t);
+
+        g->n_tensors++;
+        g->n_values += t->n_values;
+        g->n_bytes += t->n_bytes;
+        s->n_bytes += t->n_bytes;
+        if (t->is_mtp) {
+            s->n_mtp_parameters += t->n_values;
+            continue;
+        }
+        s->n_parameters += t->n_values;
+        s->n_active += active_values(bl_ckpt_config(ckpt), t);
+    }
+    for (size_t i = 1; i < s->n_groups; i++) { /* insertion sort: MTP last, then by role */
+        struct group g = s->group[i];
+        size_t j = i;
+
+        for (; j > 0 && (s->group[j - 1].is_mtp > g.is_mtp ||
+                         (s->group[j - 1].is_mtp == g.is_mtp && s->group[j - 1].role > g.role));
+             j--)
+            s->group[j] = s->group[j - 1];
+        s->group[j] = g;
+    }
+}
+
+static void put_shape(bl_text *out, const bl_tensor *t)
+{
+    bl_text_puts(out, "[");
+    for (uint32_t d = 0; d < t->ndim; d++)
+        bl_text_printf(out, "%s%" PRIu64, d ? ", " : "", t->dim[d]);
+    bl_text_puts(out, "]");
+}
+
+static void print_tensors(bl_text *out, const bl_ckpt *ckpt)
+{
+    bl_text_printf(out, "\n%-14s %-18s %12s  %-16s %s\n", "type", "shape", "bytes", "role", "name");
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
+        const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
+        bl_text shape = { 0 };
+
+        put_shape(&shape, t);
+        bl_text_printf(out, "%-14s %-18s %12" PRIu64 "  %-16s %s\n", t->type_name,
+                       shape.bytes ? shape.bytes : "", t->n_bytes, bl_role_name(t->role), t->name);
+        bl_text_release(&shape);
+    }
+}
+
+static void print_config(bl_text *out, const bl_config *c)
+{
+    bl_text_printf(out, "architecture   %s (%s)\n", c->arch->hf_class, c->arch->model_type);
+    bl_text_printf(out, "layers         %" PRIu32, c->n_layers);
+    if (c->n_experts > 0)
+        bl_text_printf(out, " (%" PRIu32 " dense)", c->first_k_dense);
+    if (c->n_mtp_layers > 0)
+        bl_text_printf(out, " + %" PRIu32 " MTP", c->n_mtp_layers);
+    bl_text_printf(out,
+                   "\nhidden         %" PRIu32 ", vocabulary %" PRIu32 ", context %" PRIu32 "\n",
+                   c->hidden_size, c->vocab_size, c->max_position_embeddings);
+    if (c->kv_lora_rank > 0)
+        bl_text_printf(
+            out, "attention      %" PRIu32 " heads, latent %" PRIu32 " + rotary %" PRIu32 "\n",
+            c->n_heads, c->kv_lora_rank, c->qk_rope_head_dim);
+    else
+        bl_text_printf(out,
+                       "attention      %" PRIu32 " heads, %" PRIu32 " KV heads of %" PRIu32 "\n",
+                       c->n_heads, c->n_kv_heads, c->head_dim);
+    if (c->n_experts > 0)
+        bl_text_printf(out,
+                       "experts        %" PRIu32 " in %" PRIu32 " groups, %" PRIu32
+                       " a token, %" PRIu32 " shared\n",
+                       c->n_experts, c->n_group, c->n_experts_used, c->n_shared_experts);
+}
+
+static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *s, bool tensors)
+{
+    const bl_container *container = bl_ckpt_container(ckpt);
+    char a[32], b[32];
+
+    bl_text_printf(out, "%s: %s, %zu file%s, %s\n", bl_ckpt_path(ckpt), container->kind,
+                   container->n_shards, container->n_shards == 1 ? "" : "s",
+                   bl_cli_bytes(a, container->n_file_bytes));
+    if (bl_ckpt_has_config(ckpt)) {
+        print_config(out, bl_ckpt_config(ckpt));
+        bl_text_printf(out, "parameters     %" PRIu64 ", %" PRIu64 " active per token\n",
+                       s->n_parameters, s->n_active);
+        if (s->n_mtp_parameters > 0)
+            bl_text_printf(out, "MTP apart      %" PRIu64 "\n", s->n_mtp_parameters);
+    } else {
+        bl_text_printf(out, "values         %" PRIu64 " (no configuration: tensors as stored)\n",
+                       s->n_parameters);
+    }
+    bl_text_printf(out, "tensors        %zu (%zu as stored), %s, %.3f bits per weight\n\n",
+                   bl_ckpt_n_tensors(ckpt), container->n_stored, bl_cli_bytes(b, s->n_bytes),
+                   8.0 * (double)s->n_bytes /
+                       (double)(s->n_parameters + s->n_mtp_parameters
+                                    ? s->n_parameters + s->n_mtp_parameters
+                                    : 1));
+    bl_text_printf(out, "%-22s %-16s %8s %18s %18s\n", "role", "type", "tensors", "values",
+                   "bytes");
+    for (size_t i = 0; i < s->n_groups; i++) {
+        const struct group *g = &s->group[i];
+        char role[40];
+
+        snprintf(role, sizeof(role), "%s%s", g->is_mtp ? "MTP: " : "", bl_role_name(g->role));
+        bl_text_printf(out, "%-22s %-16s %8" PRIu64 " %18" PRIu64 " %18" PRIu64 "\n", role,
+                       g->type_name, g->n_tensors, g->n_values, g->n_bytes);
+    }
+    if (tensors)
+        print_tensors(out, ckpt);
+}
+
+static void put_json_tensor(bl_json_writer *w, const bl_tensor *t)
+{
+    bl_json_begin_object(w);
+    bl_json_put_key(w, "name");
+    bl_json_put_string(w, t->name);
+    bl_json_put_key(w, "type");
+    bl_json_put_string(w, t->type_name);
+    bl_json_put_key(w, "role");
+    bl_json_put_string(w, bl_role_name(t->role));
+    bl_json_put_key(w, "shape");
+    bl_json_begin_array(w);
+    for (uint32_t d = 0; d < t->ndim; d++)
+        bl_json_put_u64(w, t->dim[d]);
+    bl_json_end_array(w);
+    bl_json_put_key(w, "bytes");
+    bl_json_put_u64(w, t->n_bytes);
+    bl_json_put_key(w, "mtp");
+    bl_json_put_bool(w, t->is_mtp);
+    bl_json_end_object(w);
+}
+
+static void put_json_u64(bl_json_writer *w, const char *key, uint64_t v)
+{
+    bl_json_put_key(w, key);
+    bl_json_put_u64(w, v);
+}
+
+static void put_json_groups(bl_json_writer *w, const struct summary *s)
+{
+    bl_json_put_key(w, "groups");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < s->n_groups; i++) {
+        const struct group *g = &s->group[i];
+
+        bl_json_begin_object(w);
+        bl_json_put_key(w, "role");
+        bl_json_put_string(w, bl_role_name(g->role));
+        bl_json_put_key(w, "mtp");
+        bl_json_put_bool(w, g->is_mtp);
+        bl_json_put_key(w, "type");
+        bl_json_put_string(w, g->type_name);
+        put_json_u64(w, "tensors", g->n_tensors);
+        put_json_u64(w, "values", g->n_values);
+        put_json_u64(w, "bytes", g->n_bytes);
+        bl_json_end_object(w);
+    }
+    bl_json_end_array(w);
+}
+
+static void print_json(bl_text *out, const bl_ckpt *ckpt, const struct summary *s, bool tensors)
+{
+    const bl_container *container = bl_ckpt_container(ckpt);
+    bl_json_writer writer = { .text = out }, *w = &writer;
+
+    bl_json_begin_object(w);
+    bl_json_put_key(w, "path");
+    bl_json_put_string(w, bl_ckpt_path(ckpt));
+    bl_json_put_key(w, "container");
+    bl_json_put_string(w, container->kind);
+    bl_json_put_key(w, "architecture");
+    bl_json_put_string(w, bl_ckpt_has_config(ckpt) ? bl_ckpt_config(ckpt)->arch->model_type : NULL);
+    put_json_u64(w, "files", container->n_shards);
+    put_json_u64(w, "file_bytes", container->n_file_bytes);
+    put_json_u64(w, "parameters", s->n_parameters);
+    put_json_u64(w, "active_parameters", s->n_active);
+    put_json_u64(w, "mtp_parameters", s->n_mtp_parameters);
+    put_json_u64(w, "tensors", bl_ckpt_n_tensors(ckpt));
+    put_json_u64(w, "stored_tensors", container->n_stored);
+    put_json_u64(w, "tensor_bytes", s->n_bytes);
+    put_json_groups(w, s);
+    if (tensors) {
+        bl_json_put_key(w, "tensor_list");
+        bl_json_begin_array(w);
+        for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
+            put_json_tensor(w, bl_ckpt_tensor(ckpt, i));
+        bl_json_end_array(w);
+    }
+    bl_json_end_object(w);
+    bl_text_puts(out, "\n");
+}
+
+int bl_cmd_inspect(const bl_command *command, int argc, char **argv)
+{
+    bl_common common = { 0 };
+    bool tensors = false;
+    const bl_option table[] = {
+        { "--tensors", 0, BL_OPTION_FLAG, &tensors, NULL, "list every tensor" },
+        BL_OPTION_JSON(common),
+        BL_OPTION_HELP(common),
+        BL_OPTION_END,
+    };
+    struct bl_err err = { 0 };
+    struct summary summary = { 0 };
+    bl_ckpt *ckpt = NULL;
+    bl_text out = { 0 };
+    const char *path;
+    size_t n;
+    int early = bl_cli_parse(&path, &n, 1, 1, command, table, &common, argc, argv);
+    bl_status rc;
+
+    if (early != BL_CLI_RUN)
+        return early;
+    rc = bl_ckpt_open(&ckpt, path, &err);
+    if (rc == BL_OK) {
+        summarise(&summary, ckpt);
+        (common.json ? print_json : print_text)(&out, ckpt, &summary, tensors);
+        rc = bl_cli_print(&out, &err);
+    }
+    bl_text_release(&out);
+    bl_ckpt_close(ckpt);
+    return bl_cli_finish(command, rc, &err);
+}
