@@ -62,10 +62,18 @@ static uint32_t read_code_point(const char *text, size_t *step)
     return (s[0] & 0x07u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
 }
 
+/*
+ * U+11A7 stands where a Hangul trailing consonant would begin to count, and is none: it composes
+ * with nothing. utf8proc 2.8 drops it behind a syllable.
+ */
+enum { BEFORE_TRAILING_CONSONANTS = 0x11a7 };
+
 static bool is_inert_in_reference(uint32_t c)
 {
     size_t low = 0, high = bl_tokenizer_n_inert;
 
+    if (c == BEFORE_TRAILING_CONSONANTS)
+        return true;
     while (low < high) {
         size_t mid = (low + high) / 2;
 

@@ -189,6 +189,7 @@ static void normalizes_as_unicode_9_did(void **state)
     normalizes("e\xcc\x81", "\xc3\xa9");
     normalizes("a\xcc\x81\xcc\xa3", "\xe1\xba\xa1\xcc\x81"); /* marks by class, then composed */
     normalizes("\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"); /* Hangul, by rule */
+    normalizes("\xea\xb0\x80\xe1\x86\xa7", "\xea\xb0\x80\xe1\x86\xa7"); /* U+11A7 is no consonant */
     normalizes("\xe2\x84\xab", "\xc3\x85");                             /* the angstrom sign */
     normalizes("e\n\xcc\x81", "e\n\xcc\x81");
     /* U+1E08F is of Unicode 15 and has class 230: to the reference an inert letter. */
