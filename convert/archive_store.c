@@ -69,9 +69,9 @@ static bl_status check_finite(const bl_container *hf, const struct slot *slot, s
 
     if (bl_dtype_check_finite(t->dtype, slot->decoded, slot->n, &index))
         return BL_OK;
-    return bl_fail(err, BL_E_FORMAT, "%s: tensor '%s': value %" PRIu64 " is not a finite %s number",
-                   hf->shard_name[t->shard], t->name,
-                   slot->offset / traits->block_bytes * traits->block_len + index, traits->name);
+    return bl_container_fail(
+        err, BL_E_FORMAT, hf, slot->tensor, "value %" PRIu64 " is not a finite %s number",
+        slot->offset / traits->block_bytes * traits->block_len + index, traits->name);
 }
 
 /* Read, check and code one chunk. */
