@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { N_SAMPLES = 64 };
+enum { N_SAMPLES = 64, SAMPLE_BYTES = 64 << 10 };
 
 struct slot {
     size_t tensor;
@@ -260,7 +260,7 @@ static void free_slots(struct store *s)
 }
 
 /*
- * Room on the disk, from chunks taken at even distances through all data. Weights of one type
+ * Room on the disk, from samples taken at even distances through all data. Weights of one type
  * compress alike everywhere, so a few percent on top cover the error.
  */
 static bl_status check_space(struct store *s, const char *path, struct bl_err *err)
@@ -279,8 +279,7 @@ static bl_status check_space(struct store *s, const char *path, struct bl_err *e
             start += s->hf->stored[tensor++].n_bytes;
         slot->tensor = tensor;
         slot->offset = (at - start) / 8 * 8;
-        slot->n =
-            (size_t)bl_min_u64(BL_BLN_CHUNK_BYTES, s->hf->stored[tensor].n_bytes - slot->offset);
+        slot->n = (size_t)bl_min_u64(SAMPLE_BYTES, s->hf->stored[tensor].n_bytes - slot->offset);
         rc = code_slot(s, 0, 0, err);
         n_read += slot->n;
         n_stored += slot->chunk.n_stored;
