@@ -12,10 +12,9 @@
 
 #include <cmocka.h>
 
-static const char *model = "data/nano-r1", *values = "data/golden/nano-r1.safetensors";
 static const double tolerance = 5e-4;
 
-static int open_golden(void **state)
+static int open_golden(void **state, const char *model, const char *values)
 {
     struct golden *g = bl_calloc(1, sizeof(*g));
     struct bl_err err = { 0 };
@@ -33,6 +32,33 @@ static int close_golden(void **state)
     golden_close(*state);
     bl_free(*state);
     return 0;
+}
+
+static int open_nano_r1(void **state)
+{
+    return open_golden(state, "data/nano-r1", "data/golden/nano-r1.safetensors");
+}
+
+static int open_qwen2(void **state) /* biases, untied head */
+{
+    return open_golden(state, "data/toy-qwen2", "data/golden/toy-qwen2.safetensors");
+}
+
+static int open_llama(void **state) /* llama3 scaling, tied head, heads x head_dim != hidden */
+{
+    return open_golden(state, "data/toy-llama", "data/golden/toy-llama.safetensors");
+}
+
+static int open_mla(void **state) /* no q_lora, one expert group, 20 heads */
+{
+    return open_golden(state, "data/toy-mla", "data/golden/toy-mla.safetensors");
+}
+
+static const char *named_model, *named_values;
+
+static int open_named(void **state)
+{
+    return open_golden(state, named_model, named_values);
 }
 
 static bl_state begin(const struct golden *g)
@@ -145,16 +171,29 @@ static void mtp_logits_are_golden(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest r1[] = {
         cmocka_unit_test(hidden_states_after_every_layer_are_golden),
         cmocka_unit_test(logits_are_golden),
         cmocka_unit_test(every_token_goes_to_the_golden_experts),
         cmocka_unit_test(mtp_logits_are_golden),
     };
+    const struct CMUnitTest dense[] = {
+        cmocka_unit_test(hidden_states_after_every_layer_are_golden),
+        cmocka_unit_test(logits_are_golden),
+    };
+    const struct CMUnitTest mla[] = {
+        cmocka_unit_test(hidden_states_after_every_layer_are_golden),
+        cmocka_unit_test(logits_are_golden),
+        cmocka_unit_test(every_token_goes_to_the_golden_experts),
+    };
 
     if (argc == 3) {
-        model = argv[1];
-        values = argv[2];
+        named_model = argv[1];
+        named_values = argv[2];
+        return cmocka_run_group_tests_name(argv[1], r1, open_named, close_golden);
     }
-    return cmocka_run_group_tests(tests, open_golden, close_golden);
+    return cmocka_run_group_tests_name("nano-r1", r1, open_nano_r1, close_golden) +
+           cmocka_run_group_tests_name("toy-qwen2", dense, open_qwen2, close_golden) +
+           cmocka_run_group_tests_name("toy-llama", dense, open_llama, close_golden) +
+           cmocka_run_group_tests_name("toy-mla", mla, open_mla, close_golden);
 }
