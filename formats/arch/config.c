@@ -134,6 +134,8 @@ static void read_rope(bl_config *c, struct reader *r)
         get_f64(&s, "original_max_position_embeddings", c->max_position_embeddings);
     if (strcmp(type, "yarn") == 0) {
         c->rope_scaling = BL_ROPE_YARN;
+        if (field(&s, "attention_factor"))
+            complain(&s, BL_E_UNSUPPORTED, "attention_factor", "is not handled");
         c->yarn_beta_fast = get_f64(&s, "beta_fast", 32);
         c->yarn_beta_slow = get_f64(&s, "beta_slow", 1);
         c->yarn_mscale = get_f64(&s, "mscale", 1);
@@ -160,6 +162,8 @@ static void read_mla(bl_config *c, struct reader *r)
     c->qk_rope_head_dim = get_u32(r, "qk_rope_head_dim", 2, 1 << 14, REQUIRED);
     c->v_head_dim = get_u32(r, "v_head_dim", 1, 1 << 14, REQUIRED);
     c->latent_norm_eps = 1e-6; /* the class default in the published code, not in config.json */
+    if (get_bool(r, "attention_bias", false))
+        complain(r, BL_E_UNSUPPORTED, "attention_bias", "is not handled");
     if (c->qk_rope_head_dim % 2)
         complain(r, BL_E_FORMAT, "qk_rope_head_dim", "must be even");
 }
@@ -203,6 +207,10 @@ static void read_gqa(bl_config *c, struct reader *r)
 {
     c->head_dim = get_u32(r, "head_dim", 2, 1 << 14, c->n_heads ? c->hidden_size / c->n_heads : 0);
     c->qkv_bias = get_bool(r, "attention_bias", c->arch->qkv_bias);
+    if (c->qkv_bias != c->arch->qkv_bias)
+        complain(r, BL_E_UNSUPPORTED, "attention_bias", "is not the family's");
+    if (get_f64(r, "partial_rotary_factor", 1) != 1)
+        complain(r, BL_E_UNSUPPORTED, "partial_rotary_factor", "is not handled");
     if (c->n_heads % c->n_kv_heads)
         complain(r, BL_E_FORMAT, "num_attention_heads", "is no multiple of num_key_value_heads");
     if (c->head_dim == 0 || c->head_dim % 2)

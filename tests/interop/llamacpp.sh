@@ -25,14 +25,20 @@ else
 fi
 exact=(-ctk f32 -ctv f32 -fa off --no-repack -t "$(nproc)")
 
-llama() { # llama FILE LOG [options]: its own output, kept
-	local file=$1 log=$2
-	shift 2
-	"$bin/llama-perplexity" -m "$file" -f "$text" "${exact[@]}" "$@" >"$log" 2>&1 || {
-		tail -n 20 "$log"
-		echo "llamacpp: llama-perplexity failed on $file" >&2
-		exit 1
-	}
+# llama FILE LOG LAST [options]: its output, kept. Its logger sometimes loses the last lines: again until LAST is there.
+llama() {
+	local file=$1 log=$2 last=$3 try
+	shift 3
+	for try in 1 2 3 4 5; do
+		"$bin/llama-perplexity" -m "$file" -f "$text" "${exact[@]}" "$@" >"$log" 2>&1 || {
+			tail -n 20 "$log"
+			echo "llamacpp: llama-perplexity failed on $file" >&2
+			exit 1
+		}
+		! grep -q "$last" "$log" || return 0
+	done
+	echo "llamacpp: llama-perplexity lost its last lines $try times on $file" >&2
+	exit 1
 }
 
 "$baleen" convert "$dir" -o "$work/f32.gguf" --dtype f32 -q
@@ -41,11 +47,11 @@ llama() { # llama FILE LOG [options]: its own output, kept
 for type in f32 q8_0 q4_0; do
 	"$baleen" verify "$work/$type.gguf" --against "$dir" --text "$text" --json -q >"$work/$type.json"
 done
-llama "$work/f32.gguf" "$work/f32.log" --kl-divergence-base "$work/base.bin"
+llama "$work/f32.gguf" "$work/f32.log" "Final estimate" --kl-divergence-base "$work/base.bin"
 for type in q8_0 q4_0; do
 	"$bin/llama-quantize" --allow-requantize "$work/$type.gguf" "$work/$type.decoded.gguf" F32 >"$work/$type.decode.log" 2>&1
-	llama "$work/$type.gguf" "$work/$type.log" --kl-divergence-base "$work/base.bin" --kl-divergence
-	llama "$work/$type.decoded.gguf" "$work/$type.decoded.log" --kl-divergence-base "$work/base.bin" --kl-divergence
+	llama "$work/$type.gguf" "$work/$type.log" "Same top p" --kl-divergence-base "$work/base.bin" --kl-divergence
+	llama "$work/$type.decoded.gguf" "$work/$type.decoded.log" "Same top p" --kl-divergence-base "$work/base.bin" --kl-divergence
 done
 
 python3 - "$work" <<'EOF'
