@@ -53,7 +53,7 @@ static void mask_groups(float *b, const bl_router *r, float *group)
     uint32_t size = r->n_experts / r->n_group, best;
 
     for (uint32_t g = 0; g < r->n_group; g++)
-        group[g] = group_score(r, b + g * size, size);
+        group[g] = group_score(r, b + (size_t)g * size, size);
     for (uint32_t k = 0; k < r->topk_group; k++) {
         best = find_largest(group, r->n_group);
         if (best == r->n_group)

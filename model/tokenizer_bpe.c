@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "model/tokenizer_bpe_tables.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { SHORT_PIECE = 48 };
@@ -167,6 +168,7 @@ static bl_status encode_long(bl_tokens *out, const bl_bpe *bpe, bl_bpe_work *wor
             return bl_fail_nomem(err, "merging a long piece");
         work->size = n * per_byte;
     }
+    assert(work->bytes);
     l.heap = work->bytes;
     l.symbol = (int32_t *)(l.heap + 2 * n);
     l.rank = l.symbol + n;

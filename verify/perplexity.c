@@ -12,6 +12,7 @@
 #include "model/layer.h"
 #include "verify/logit_stats.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -274,6 +275,7 @@ static bl_status allocate(bl_ppl_result *r, struct bl_err *err)
 {
     bool ok = true;
 
+    assert(r->n_models <= 2);
     for (size_t m = 0; m < r->n_models; m++) {
         r->model[m].nll = bl_alloc(r->n_scored, sizeof(double));
         r->model[m].running = bl_alloc(r->n_chunks, sizeof(double));

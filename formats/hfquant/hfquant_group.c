@@ -117,7 +117,7 @@ static bl_status add_int4(struct grouping *g, size_t i, size_t stem)
     const bl_stored *t = &g->container->stored[i], *s;
     const uint64_t group = g->config->int4_group_size;
     bl_parts *p = &g->parts[g->n_parts];
-    uint64_t shape[2];
+    uint64_t shape[2] = { 0 };
     size_t scales, shapes;
     char *name;
     bl_status rc;
