@@ -288,7 +288,7 @@ static bl_status check_space(struct store *s, const char *path, struct bl_err *e
         return rc;
     return bl_space_check(path,
                           (uint64_t)((double)total * 1.03 * (double)n_stored / (double)n_read) +
-                              2 * BL_BLN_ANCHOR_BYTES + 512 * (uint64_t)s->hf->n_stored,
+                              UINT64_C(2) * BL_BLN_ANCHOR_BYTES + UINT64_C(512) * s->hf->n_stored,
                           err);
 }
 

@@ -96,7 +96,7 @@ static bl_status read_anchor(bl_bln_anchor *out, bl_source *source, struct bl_er
         return rc;
     if (!bl_bln_has_magic(head, BL_BLN_SUPERBLOCK))
         return bl_fail(err, BL_E_FORMAT, "%s: not a .bln file", source->name);
-    if (source->size < 2 * BL_BLN_ANCHOR_BYTES)
+    if (source->size < UINT64_C(2) * BL_BLN_ANCHOR_BYTES)
         return bl_fail(err, BL_E_FORMAT, "%s: truncated after %" PRIu64 " bytes", source->name,
                        source->size);
     if (!bl_bln_anchor_is_sound(head))

@@ -11,4 +11,6 @@ find base formats convert model verify quantize distill cli -name '*.c' \
     ! -path base/err.c ! -path base/alloc.c 2>/dev/null | sort |
     xargs -n 1 -P "$(nproc)" clang-tidy --quiet --warnings-as-errors='*' -p "$build" \
         --extra-arg=-include --extra-arg="$PWD/tests/lint/analyzer.h" 2>"$build/tidy.log"
-clang-tidy --quiet --warnings-as-errors='*' -p "$build" base/err.c base/alloc.c 2>>"$build/tidy.log"
+for file in base/err.c base/alloc.c; do
+    clang-tidy --quiet --warnings-as-errors='*' -p "$build" "$file" 2>>"$build/tidy.log"
+done
