@@ -6,7 +6,7 @@
 #include "formats/ckpt/ckpt.h"
 #include "formats/json/json.h"
 #include "formats/json/json_writer.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <errno.h>
 #include <inttypes.h>

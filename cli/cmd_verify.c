@@ -8,7 +8,7 @@
 #include "cli/verify_report.h"
 #include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 #include "verify/compare.h"
 #include "verify/perplexity.h"
 

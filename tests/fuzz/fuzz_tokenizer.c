@@ -4,7 +4,7 @@
  * must be tokens, and decode; to the text itself where nothing rewrites it and every byte is known.
  */
 #include "base/alloc.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  */
 #include "base/alloc.h"
 #include "base/source.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>

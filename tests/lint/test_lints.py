@@ -64,7 +64,7 @@ class Lints(unittest.TestCase):
                        "openblas/cblas.h", "xxhash.h", "pcre2.h", "utf8proc.h"):
             self.assertEqual(len(self.found(includes, "verify/a.c", f"#include <{header}>\n")), 1)
         self.assertEqual(self.found(includes, "formats/json/json.c", "#include <cjson/cJSON.h>"), [])
-        self.assertEqual(self.found(includes, "model/tokenizer_split.c", "#include <pcre2.h>"), [])
+        self.assertEqual(self.found(includes, "model/tokenizer/tokenizer_split.c", "#include <pcre2.h>"), [])
         self.assertEqual(len(self.found(includes, "model/a.c", "#pragma omp parallel for\n")), 1)
 
     def test_banned_calls(self):

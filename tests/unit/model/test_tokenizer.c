@@ -6,7 +6,7 @@
 #include "base/par.h"
 #include "base/source.h"
 #include "formats/json/json.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

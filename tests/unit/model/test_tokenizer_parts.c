@@ -3,11 +3,11 @@
  * normal form, merging.
  */
 #include "base/alloc.h"
-#include "model/tokenizer_added.h"
-#include "model/tokenizer_bpe.h"
-#include "model/tokenizer_nfc.h"
-#include "model/tokenizer_pattern.h"
-#include "model/tokenizer_split.h"
+#include "model/tokenizer/tokenizer_added.h"
+#include "model/tokenizer/tokenizer_bpe.h"
+#include "model/tokenizer/tokenizer_nfc.h"
+#include "model/tokenizer/tokenizer_pattern.h"
+#include "model/tokenizer/tokenizer_split.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
 #include "base/source.h"
 #include "formats/json/json.h"
 #include "formats/tokenizer/tokenizer_file.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 #include "tests/unit/model/golden_run.h"
 #include "verify/perplexity.h"
 

@@ -7,10 +7,10 @@
  * (tokenizer_tables.c), which are copied, and utf8proc sees what lies between. It is also cut in
  * front of every line feed, which combines with nothing before it, to keep the buffers small.
  */
-#include "model/tokenizer_nfc.h"
+#include "model/tokenizer/tokenizer_nfc.h"
 
 #include "base/alloc.h"
-#include "model/tokenizer_tables.h"
+#include "model/tokenizer/tokenizer_tables.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@
 #define BL_MODEL_TOKENIZER_BPE_H
 
 #include "formats/tokenizer/tokenizer_file.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 typedef struct bl_bpe bl_bpe; /* immutable: threads may share it */
 

@@ -8,10 +8,10 @@
  * Expressions are compiled to machine code where PCRE2 can. Limits on backtracking grow with the
  * piece, so that a hostile expression fails and a megabyte of spaces does not.
  */
-#include "model/tokenizer_split.h"
+#include "model/tokenizer/tokenizer_split.h"
 
 #include "base/alloc.h"
-#include "model/tokenizer_pattern.h"
+#include "model/tokenizer/tokenizer_pattern.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -7,9 +7,9 @@
  * Refused, because the engines differ: ^ . inside options, nested classes and &&, [:names:], \w \b
  * \h, back references, {n}+ (to Oniguruma a repetition of a repetition), {n}? and {,n}.
  */
-#include "model/tokenizer_pattern.h"
+#include "model/tokenizer/tokenizer_pattern.h"
 
-#include "model/tokenizer_tables.h"
+#include "model/tokenizer/tokenizer_tables.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,13 +1,13 @@
 /*
  * tokenizer.c - the order of things: added tokens, normal form, added tokens again, pieces, merges.
  */
-#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include "base/alloc.h"
-#include "model/tokenizer_added.h"
-#include "model/tokenizer_bpe.h"
-#include "model/tokenizer_nfc.h"
-#include "model/tokenizer_split.h"
+#include "model/tokenizer/tokenizer_added.h"
+#include "model/tokenizer/tokenizer_bpe.h"
+#include "model/tokenizer/tokenizer_nfc.h"
+#include "model/tokenizer/tokenizer_split.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -5,10 +5,10 @@
  * most of a text. What is left is short as a rule, and scanned; a long piece gets a heap over a
  * linked list. Both find the same merges.
  */
-#include "model/tokenizer_bpe.h"
+#include "model/tokenizer/tokenizer_bpe.h"
 
 #include "base/alloc.h"
-#include "model/tokenizer_bpe_tables.h"
+#include "model/tokenizer/tokenizer_bpe_tables.h"
 
 #include <assert.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * Published tokenizers begin their added tokens with one or two different bytes, so that nearly
  * every position is ruled out by the first table.
  */
-#include "model/tokenizer_added.h"
+#include "model/tokenizer/tokenizer_added.h"
 
 #include "base/alloc.h"
 

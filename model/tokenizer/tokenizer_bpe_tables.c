@@ -1,7 +1,7 @@
 /*
  * tokenizer_bpe_tables.c - building the tables: tokens spelled as bytes, then indexed.
  */
-#include "model/tokenizer_bpe_tables.h"
+#include "model/tokenizer/tokenizer_bpe_tables.h"
 
 #include "base/alloc.h"
 
