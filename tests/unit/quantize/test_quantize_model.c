@@ -3,6 +3,7 @@
  * what happens when memory or the disk ends at any point on the way.
  */
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/sink.h"
 #include "base/source.h"
 #include "convert/cast.h"
@@ -99,6 +100,50 @@ static void writes_the_same_bytes_at_any_number_of_threads(void **state)
     assert_memory_equal(a, b, n_a);
     bl_free(a);
     bl_free(b);
+}
+
+/* XXH3-128 of the data of all stored tensors, in file order; its lower half. */
+static uint64_t hash_of_data(const char *path)
+{
+    struct bl_err err = { 0 };
+    bl_ckpt *ckpt = NULL;
+    bl_hasher *hasher = NULL;
+    const bl_container *c;
+    uint64_t hash;
+
+    if (bl_ckpt_open(&ckpt, path, &err) != BL_OK || bl_hasher_new(&hasher, &err) != BL_OK)
+        fail_msg("%s", err.text);
+    c = bl_ckpt_container(ckpt);
+    for (size_t i = 0; i < c->n_stored; i++) {
+        size_t n = (size_t)c->stored[i].n_bytes;
+        void *bytes = bl_alloc(n, 1);
+
+        assert_int_equal(bl_container_read(c, i, 0, bytes, n, &err), BL_OK);
+        bl_hasher_add(hasher, bytes, n);
+        bl_free(bytes);
+    }
+    hash = bl_hasher_digest(hasher).low;
+    bl_hasher_free(hasher);
+    bl_ckpt_close(ckpt);
+    return hash;
+}
+
+/*
+ * The contract of determinism: any compiler, CPU and number of threads. tests/interop/gguf_bytes.py
+ * and int4_bytes.py have found exactly these bytes equal to numpy's, gguf's and compressed-tensors';
+ * whoever changes a hash runs them first.
+ */
+static void writes_the_bytes_that_independent_code_confirmed(void **state)
+{
+    struct bl_err err = { 0 };
+
+    (void)state;
+    assert_int_equal(write_gguf("q8.gguf", "q8_0", 2, &err), BL_OK);
+    assert_int_equal(write_gguf("q4.gguf", "q4_0", 2, &err), BL_OK);
+    assert_int_equal(write_int4("int4", &err), BL_OK);
+    assert_true(hash_of_data("q8.gguf") == 0x31aef506d0a63306u);
+    assert_true(hash_of_data("q4.gguf") == 0x917fefc89116758du);
+    assert_true(hash_of_data("int4") == 0x1e09f71c42401a73u);
 }
 
 /* Value of a key as JSON would spell it; types as the reference names them. */
@@ -382,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(writes_the_same_bytes_at_any_number_of_threads, scratch_clear),
+        cmocka_unit_test_teardown(writes_the_bytes_that_independent_code_confirmed, scratch_clear),
         cmocka_unit_test_teardown(says_what_llama_cpps_converter_says, scratch_clear),
         cmocka_unit_test_teardown(gives_every_value_back_through_the_layout_changes, scratch_clear),
         cmocka_unit_test_teardown(lays_int4_out_as_vllm_expects, scratch_clear),
