@@ -116,7 +116,8 @@ static void does_not_cut_a_character_in_half(void **state)
         for (size_t i = 0; i + 3 < sizeof(name); i += 3)
             memcpy(name + i, "\xe2\x82\xac", 3);
         name[sizeof(name) - 1] = '\0';
-        bl_fail(&err, BL_E_FORMAT, "%.*s%s", (int)shift, "ab", name);
+        bl_fail(&err, BL_E_FORMAT, "%.*s%s%.*s", (int)shift, "ab", name, (int)shift, "cd");
+        bl_fail(&err, BL_E_FORMAT, "%s", err.text); /* shows half a character as '?' */
         assert_null(strchr(err.text, '?'));
     }
 }

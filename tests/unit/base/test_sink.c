@@ -111,11 +111,14 @@ static void writes_zeros_and_patches_what_was_written(void **state)
     assert_non_null(expected);
     memcpy(expected, "12345678", 8);
     memcpy(expected + MIB - 2, "abcd", 4);
+    expected[2 * MIB + 11] = 'd';
     expected[2 * MIB + 12] = 'e';
     assert_int_equal(bl_sink_begin(&sink, "x", false, NULL), BL_OK);
-    assert_int_equal(bl_sink_write_zeros(sink, 2 * MIB + 12, NULL), BL_OK);
+    assert_int_equal(bl_sink_write_zeros(sink, 2 * MIB + 11, NULL), BL_OK);
     assert_int_equal(bl_sink_patch(sink, 0, "12345678", 8, NULL), BL_OK);
     assert_int_equal(bl_sink_patch(sink, MIB - 2, "abcd", 4, NULL), BL_OK);
+    assert_int_equal(bl_sink_write_zeros(sink, 1, NULL), BL_OK);
+    assert_int_equal(bl_sink_patch(sink, 2 * MIB + 11, "d", 1, NULL), BL_OK); /* still buffered */
     assert_int_equal(bl_sink_offset(sink), 2 * MIB + 12);
     assert_int_equal(bl_sink_write(sink, "e", 1, NULL), BL_OK); /* goes on at the end */
     assert_int_equal(bl_sink_commit(&sink, NULL), BL_OK);
