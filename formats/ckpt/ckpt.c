@@ -133,6 +133,21 @@ static bl_status classify(const bl_ckpt *ckpt, bl_tensor *t, struct bl_err *err)
     return BL_OK;
 }
 
+/*
+ * Rows that one read of the container should take: of a .bln, those of a chunk, so that none is
+ * decompressed twice.
+ */
+static uint64_t choose_row_unit(const bl_container *container, const bl_parts *p)
+{
+    const bl_dtype_traits *t = bl_dtype_traits_of(p->dtype);
+    uint64_t n_cols = p->ndim > 0 ? p->dim[p->ndim - 1] : 1, row_bytes;
+
+    if (strcmp(container->kind, BL_BLN_KIND) != 0 || p->coding == BL_CODING_INT4_GROUP)
+        return 1;
+    row_bytes = n_cols / t->block_len * t->block_bytes;
+    return row_bytes > 0 ? bl_max_u64(bl_bln_read_unit(container, p->values) / row_bytes, 1) : 1;
+}
+
 /* Canonical tensors out of Hugging Face names. */
 static bl_status list_parts(bl_ckpt *ckpt, struct bl_err *err)
 {
@@ -152,7 +167,8 @@ static bl_status list_parts(bl_ckpt *ckpt, struct bl_err *err)
                           .type_name = p->type_name,
                           .dtype = p->dtype,
                           .ndim = p->ndim,
-                          .n_bytes = p->n_bytes };
+                          .n_bytes = p->n_bytes,
+                          .row_unit = choose_row_unit(ckpt->container, p) };
         memcpy(t->dim, p->dim, sizeof(t->dim));
     }
     return BL_OK;
