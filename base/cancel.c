@@ -31,6 +31,7 @@ void bl_cancel_on_signals(void)
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
     catch_signal(SIGHUP);
+    catch_signal(SIGPIPE);    /* `2>&1 | head`, while an output is half written */
     signal(SIGXFSZ, SIG_IGN); /* a write past `ulimit -f` fails with EFBIG: a sentence */
 }
 

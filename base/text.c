@@ -2,6 +2,7 @@
 #include "base/text.h"
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -47,6 +48,15 @@ void bl_text_add(bl_text *text, const char *bytes, size_t n)
 void bl_text_puts(bl_text *text, const char *s)
 {
     bl_text_add(text, s, strlen(s));
+}
+
+void bl_text_put_name(bl_text *text, const char *name)
+{
+    size_t before = text->n;
+
+    bl_text_puts(text, name);
+    if (!text->failed)
+        bl_utf8_make_printable(text->bytes + before);
 }
 
 void bl_text_printf(bl_text *text, const char *format, ...)

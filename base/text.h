@@ -18,6 +18,7 @@ typedef struct bl_text {
 
 void bl_text_add(bl_text *text, const char *bytes, size_t n);
 void bl_text_puts(bl_text *text, const char *s);
+void bl_text_put_name(bl_text *text, const char *name); /* made printable (base/utf8.h) */
 void bl_text_printf(bl_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 BL_MUST_USE bl_status bl_text_check(const bl_text *text, struct bl_err *err);
 void bl_text_release(bl_text *text);

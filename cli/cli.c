@@ -2,25 +2,39 @@
 #include "cli/cli.h"
 
 #include "base/alloc.h"
+#include "base/cancel.h"
 #include "base/par.h"
+#include "base/size.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { MAX_THREADS = 1024 };
 
 bool bl_cli_stderr_is_terminal(void)
 {
     return isatty(STDERR_FILENO) == 1;
 }
 
-static void print_help(const bl_command *command, const bl_option *table)
+static int print_help(const bl_command *command, const bl_option *table)
 {
-    printf("usage: baleen %s %s\n\n%s\n\noptions:\n", command->name, command->usage,
-           command->summary);
-    bl_options_print(table);
+    struct bl_err err = { 0 };
+    bl_text out = { 0 };
+    bl_status rc;
+
+    bl_text_printf(&out, "usage: baleen %s %s\n\n%s\n\noptions:\n", command->name, command->usage,
+                   command->summary);
+    bl_options_print(&out, table);
+    rc = bl_cli_print(&out, &err);
+    bl_text_release(&out);
+    return bl_cli_finish(command, rc, &err);
 }
 
 int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t most,
@@ -31,13 +45,12 @@ int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t 
     bl_status rc;
 
     common->progress = bl_cli_stderr_is_terminal();
+    common->n_threads = bl_min_u64((uint64_t)bl_par_n_processors(), MAX_THREADS);
     rc = bl_options_parse(operand, n_operands, least, most, table, argc, argv, &err);
-    if (common->help) {
-        print_help(command, table);
-        return BL_EXIT_DONE;
-    }
-    if (rc == BL_OK && common->n_threads > 1024)
-        rc = bl_fail(&err, BL_E_USAGE, "-j takes at most 1024 threads");
+    if (common->help)
+        return print_help(command, table);
+    if (rc == BL_OK && (common->n_threads < 1 || common->n_threads > MAX_THREADS))
+        rc = bl_fail(&err, BL_E_USAGE, "--threads is from 1 to %d", MAX_THREADS);
     if (rc != BL_OK) {
         fprintf(stderr, "baleen: %s: %s; see 'baleen %s --help'\n", command->name, err.text,
                 command->name);
@@ -45,8 +58,6 @@ int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t 
     }
     if (common->quiet)
         common->progress = false;
-    if (common->n_threads == 0)
-        common->n_threads = (uint64_t)bl_par_n_processors();
     return BL_CLI_RUN;
 }
 
@@ -54,7 +65,8 @@ int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *
 {
     if (rc == BL_OK)
         return BL_EXIT_DONE;
-    fprintf(stderr, "baleen: %s: %s\n", command->name, err->text);
+    if (bl_cancel_signal() != SIGPIPE) /* nobody reads any more: `| head` is no failure */
+        fprintf(stderr, "baleen: %s: %s\n", command->name, err->text);
     switch (rc) {
     case BL_E_USAGE:
         return BL_EXIT_USAGE;
@@ -85,8 +97,22 @@ bl_status bl_cli_print(const bl_text *text, struct bl_err *err)
     if (rc != BL_OK)
         return rc;
     errno = 0;
-    if (fwrite(text->bytes, 1, text->n, stdout) != text->n || fflush(stdout) != 0)
+    if ((text->n > 0 && fwrite(text->bytes, 1, text->n, stdout) != text->n) || fflush(stdout) != 0)
         return bl_fail_errno(err, errno, "cannot write to standard output");
+    return BL_OK;
+}
+
+/* A folder is replaced as a whole (--force): the input must not be in it. */
+static bl_status check_not_inside(const char *output, const char *input, struct bl_err *err)
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    size_t n;
+
+    if (!realpath(output, folder) || !realpath(input, file))
+        return BL_OK;
+    n = strlen(folder);
+    if (strncmp(folder, file, n) == 0 && file[n] == '/')
+        return bl_fail(err, BL_E_USAGE, "%s: the input lies in it", output);
     return BL_OK;
 }
 
@@ -97,7 +123,7 @@ bl_status bl_cli_check_output(const char *output, const char *input, struct bl_e
     if (stat(output, &a) == 0 && stat(input, &b) == 0 && a.st_dev == b.st_dev &&
         a.st_ino == b.st_ino)
         return bl_fail(err, BL_E_USAGE, "%s: the output is the input", output);
-    return BL_OK;
+    return check_not_inside(output, input, err);
 }
 
 bool bl_cli_has_suffix(const char *name, const char *suffix)

@@ -35,7 +35,7 @@ int bl_cmd_tokenize(const bl_command *command, int argc, char **argv);
 /* Values of the common options; { BL_COMMON_DEFAULTS }. */
 typedef struct bl_common {
     bool help, quiet, progress, force, json, dry_run;
-    uint64_t n_threads; /* 0 until bl_cli_parse() */
+    uint64_t n_threads; /* set by bl_cli_parse() */
 } bl_common;
 
 bool bl_cli_stderr_is_terminal(void);

@@ -96,11 +96,12 @@ static bl_status print_sizes(const char *output, const bl_container *container, 
     struct stat st;
     bl_status rc;
 
+    bl_text_put_name(&out, output);
     if (!store)
-        bl_text_printf(&out, "%s: %zu tensors, %s, and %zu side files, byte for byte\n", output,
+        bl_text_printf(&out, ": %zu tensors, %s, and %zu side files, byte for byte\n",
                        container->n_stored, bl_cli_bytes(a, source), container->n_side_files);
     else if (stat(output, &st) == 0)
-        bl_text_printf(&out, "%s: %zu tensors, %s, in %s (%.2f %%)\n", output, container->n_stored,
+        bl_text_printf(&out, ": %zu tensors, %s, in %s (%.2f %%)\n", container->n_stored,
                        bl_cli_bytes(a, source), bl_cli_bytes(b, (uint64_t)st.st_size),
                        100.0 * (double)st.st_size / (double)(source ? source : 1));
     rc = bl_cli_print(&out, err);
@@ -155,6 +156,8 @@ static bl_status check_options(const struct options *o, const char *input, struc
 {
     if (!o->output)
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
+    if (o->shard_size == 0)
+        return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (o->dtype && !bl_cast_encoder_by_name(o->dtype))
         return bl_fail(err, BL_E_USAGE, "--dtype is f32, bf16 or f16, not '%s'", o->dtype);
     return bl_cli_check_output(o->output, input, err);

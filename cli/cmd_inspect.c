@@ -99,8 +99,10 @@ static void print_tensors(bl_text *out, const bl_ckpt *ckpt)
         bl_text shape = { 0 };
 
         put_shape(&shape, t);
-        bl_text_printf(out, "%-14s %-18s %12" PRIu64 "  %-16s %s\n", t->type_name,
-                       shape.bytes ? shape.bytes : "", t->n_bytes, bl_role_name(t->role), t->name);
+        bl_text_printf(out, "%-14s %-18s %12" PRIu64 "  %-16s ", t->type_name,
+                       shape.bytes ? shape.bytes : "", t->n_bytes, bl_role_name(t->role));
+        bl_text_put_name(out, t->name);
+        bl_text_puts(out, "\n");
         bl_text_release(&shape);
     }
 }
@@ -136,9 +138,9 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
     const bl_container *container = bl_ckpt_container(ckpt);
     char a[32], b[32];
 
-    bl_text_printf(out, "%s: %s, %zu file%s, %s\n", bl_ckpt_path(ckpt), container->kind,
-                   container->n_shards, container->n_shards == 1 ? "" : "s",
-                   bl_cli_bytes(a, container->n_file_bytes));
+    bl_text_put_name(out, bl_ckpt_path(ckpt));
+    bl_text_printf(out, ": %s, %zu file%s, %s\n", container->kind, container->n_shards,
+                   container->n_shards == 1 ? "" : "s", bl_cli_bytes(a, container->n_file_bytes));
     if (bl_ckpt_has_config(ckpt)) {
         print_config(out, bl_ckpt_config(ckpt));
         bl_text_printf(out, "parameters     %" PRIu64 ", %" PRIu64 " active per token\n",

@@ -72,6 +72,8 @@ static bl_status check_options(struct options *o, const char *input, struct bl_e
 
     if (!o->output)
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
+    if (o->shard_size == 0)
+        return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (!o->type_name)
         return bl_fail(err, BL_E_USAGE, "--type is missing: q8_0, q4_0 or int4");
     o->type = bl_quantize_type_by_name(o->type_name);

@@ -71,12 +71,13 @@ static bl_status parse_ids(bl_tokens *tokens, const char *line, struct bl_err *e
 }
 
 static bl_status decode_line(bl_text *out, const bl_tokenizer *tokenizer, const struct options *o,
-                             const char *line, struct bl_err *err)
+                             const char *line, size_t n, struct bl_err *err)
 {
     bl_tokens tokens = { 0 };
     bl_text text = { 0 };
     bl_json_writer w = { .text = out, .compact = true };
-    bl_status rc = parse_ids(&tokens, line, err);
+    bl_status rc = strlen(line) == n ? parse_ids(&tokens, line, err)
+                                     : bl_fail(err, BL_E_FORMAT, "standard input: a NUL byte");
 
     bl_text_puts(&text, "");
     if (rc == BL_OK)
@@ -104,7 +105,7 @@ static bl_status run(const bl_tokenizer *tokenizer, const struct options *o, str
     while (rc == BL_OK && (n = getline(&line, &size, stdin)) >= 0) {
         if (n > 0 && line[n - 1] == '\n')
             line[--n] = '\0';
-        rc = o->decode ? decode_line(&out, tokenizer, o, line, err)
+        rc = o->decode ? decode_line(&out, tokenizer, o, line, (size_t)n, err)
                        : encode_line(&out, tokenizer, o, line, (size_t)n, err);
         if (rc == BL_OK && out.n >= FLUSH_BYTES) {
             rc = bl_cli_print(&out, err);

@@ -24,6 +24,8 @@ struct options {
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
 
+static const uint64_t not_given = UINT64_MAX;
+
 /* Token ids of a text file, BOS in front where the tokenizer adds it. */
 static bl_status tokenize_file(bl_tokens *out, const bl_tokenizer_file *file, const char *path,
                                struct bl_err *err)
@@ -65,8 +67,8 @@ static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *ref, con
 static bl_status measure_text(bl_verify_report *report, const struct options *o,
                               const bl_ckpt *base, const bl_ckpt *test, struct bl_err *err)
 {
-    bl_ppl_options options = { .ctx = (uint32_t)o->ctx,
-                               .max_tokens = o->max_tokens,
+    bl_ppl_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
+                               .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
                                .bos = -1,
                                .n_threads = (int)o->common.n_threads };
     bl_tokenizer_file *file = NULL;
@@ -185,16 +187,18 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 {
     if (o->max_kld >= 0 && (!o->text || !o->against))
         return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
-    if ((o->ctx || o->max_tokens) && !o->text)
+    if ((o->ctx != not_given || o->max_tokens != not_given) && !o->text)
         return bl_fail(err, BL_E_USAGE, "--ctx and --tokens need --text");
-    if (o->ctx && (o->ctx < 8 || o->ctx > 1 << 20))
+    if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
+    if (o->max_tokens == 0)
+        return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
     return BL_OK;
 }
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .max_kld = -1 };
+    struct options o = { .ctx = not_given, .max_tokens = not_given, .max_kld = -1 };
     const bl_option table[] = {
         { "--against", 0, BL_OPTION_STRING, &o.against, "REF", "the reference model" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },

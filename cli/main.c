@@ -5,6 +5,7 @@
 #include "base/cancel.h"
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,13 +33,55 @@ static const bl_command commands[] = {
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };
 
-static void print_usage(FILE *to)
+static void put_usage(bl_text *out)
 {
-    fprintf(to, "usage: baleen <command> [options] MODEL [-o OUT]\n\n"
-                "MODEL is a Hugging Face folder, a .bln or a .gguf file.\n\ncommands:\n");
+    bl_text_puts(out, "usage: baleen <command> [options] MODEL [-o OUT]\n\n"
+                      "MODEL is a Hugging Face folder, a .bln or a .gguf file.\n\ncommands:\n");
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].usage);
-    fprintf(to, "\n'baleen <command> --help' tells more; 'baleen --version' which one this is.\n");
+        bl_text_printf(out, "  %-10s %s\n", commands[i].name, commands[i].usage);
+    bl_text_puts(out, "\n'baleen <command> --help' tells more; 'baleen --version' which one this "
+                      "is.\n");
+}
+
+/* Answer --version or --help. */
+static int answer(bool version)
+{
+    struct bl_err err = { 0 };
+    bl_text out = { 0 };
+    bl_status rc;
+
+    if (version)
+        bl_text_puts(&out, "baleen " BL_VERSION "\n");
+    else
+        put_usage(&out);
+    rc = bl_cli_print(&out, &err);
+    if (rc != BL_OK)
+        fprintf(stderr, "baleen: %s\n", err.text);
+    bl_text_release(&out);
+    return rc == BL_OK ? BL_EXIT_DONE : BL_EXIT_FAILED;
+}
+
+static int complain(const char *name)
+{
+    bl_text out = { 0 };
+
+    if (*name)
+        bl_text_printf(&out, "baleen: no command '%s'\n", name);
+    put_usage(&out);
+    fputs(out.bytes ? out.bytes : "", stderr);
+    bl_text_release(&out);
+    return BL_EXIT_USAGE;
+}
+
+/*
+ * A standard stream that is closed would lend its number to the next file that is opened, and what
+ * is printed would go there. Take the number so that reading or printing fails as before.
+ */
+static void occupy_closed_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0)
+            return;
 }
 
 /* End as the signal would have ended us, so that the shell sees it. */
@@ -53,14 +96,9 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
 
-    if (strcmp(name, "--version") == 0) {
-        puts("baleen " BL_VERSION);
-        return BL_EXIT_DONE;
-    }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_usage(stdout);
-        return BL_EXIT_DONE;
-    }
+    occupy_closed_streams();
+    if (strcmp(name, "--version") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return answer(name[2] == 'v');
     bl_cancel_on_signals();
     for (int i = 0; i < N_COMMANDS; i++) {
         int code;
@@ -70,8 +108,5 @@ int main(int argc, char **argv)
         code = commands[i].run(&commands[i], argc - 1, argv + 1);
         return bl_cancel_signal() ? die_by(bl_cancel_signal()) : code;
     }
-    if (*name)
-        fprintf(stderr, "baleen: no command '%s'\n", name);
-    print_usage(stderr);
-    return BL_EXIT_USAGE;
+    return complain(name);
 }

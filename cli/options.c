@@ -120,6 +120,8 @@ bl_status bl_options_parse(const char **operand, size_t *n_operands, size_t leas
         bl_status rc;
 
         if (only_operands || word[0] != '-' || word[1] == '\0') {
+            if (*word == '\0')
+                return bl_fail(err, BL_E_USAGE, "an argument is empty");
             if (*n_operands == most)
                 return bl_fail(err, BL_E_USAGE, "'%s' is one argument too many", word);
             operand[(*n_operands)++] = word;
@@ -151,7 +153,7 @@ bl_status bl_options_parse(const char **operand, size_t *n_operands, size_t leas
     return BL_OK;
 }
 
-void bl_options_print(const bl_option *table)
+void bl_options_print(bl_text *out, const bl_option *table)
 {
     for (const bl_option *o = table; o->name; o++) {
         char left[64], letter[8] = "    ";
@@ -160,6 +162,6 @@ void bl_options_print(const bl_option *table)
             snprintf(letter, sizeof(letter), "-%c, ", o->letter);
         snprintf(left, sizeof(left), "%s%s%s%s", letter, o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        printf("  %-28s %s\n", left, o->help);
+        bl_text_printf(out, "  %-28s %s\n", left, o->help);
     }
 }

@@ -5,6 +5,7 @@
 #define BL_CLI_OPTIONS_H
 
 #include "base/err.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,7 +42,7 @@ BL_MUST_USE bl_status bl_options_parse(const char **operand, size_t *n_operands,
 /* "5GB", "512MiB", "300" to bytes; false when it is not a size. */
 bool bl_parse_size(uint64_t *out, const char *text);
 
-/* One aligned line an option, to standard output. */
-void bl_options_print(const bl_option *table);
+/* One aligned line an option. */
+void bl_options_print(bl_text *out, const bl_option *table);
 
 #endif

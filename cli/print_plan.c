@@ -39,7 +39,8 @@ bl_status bl_cli_print_plan(const bl_plan *plan, const char *output, struct bl_e
         for (uint32_t p = 0; p < job->n_parts; p++)
             k->n_bytes += job->part[p].n_bytes;
     }
-    bl_text_printf(&out, "%s: %zu tensors, %s, %.3f bits per weight\n\n", output, plan->n_jobs,
+    bl_text_put_name(&out, output);
+    bl_text_printf(&out, ": %zu tensors, %s, %.3f bits per weight\n\n", plan->n_jobs,
                    bl_cli_bytes(bytes, plan->n_bytes),
                    8.0 * (double)plan->n_bytes / (double)(plan->n_values ? plan->n_values : 1));
     bl_text_printf(&out, "%-12s %8s %18s %18s\n", "type", "tensors", "values", "bytes");

@@ -23,8 +23,10 @@ static void name_some(bl_text *out, const char *what, const bl_tensor *const *li
     if (n == 0)
         return;
     bl_text_printf(out, "  %zu %s:", n, what);
-    for (size_t i = 0; i < n && i < N_NAMED; i++)
-        bl_text_printf(out, "%s %s", i ? "," : "", list[i]->name);
+    for (size_t i = 0; i < n && i < N_NAMED; i++) {
+        bl_text_puts(out, i ? ", " : " ");
+        bl_text_put_name(out, list[i]->name);
+    }
     bl_text_puts(out, n > N_NAMED ? " ...\n" : "\n");
 }
 
@@ -51,8 +53,11 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
                    c->n_identical);
     name_some(out, "missing", c->missing, c->n_missing);
     name_some(out, "extra", c->extra, c->n_extra);
-    for (size_t i = 0; i < c->n_reshaped && i < N_NAMED; i++)
-        bl_text_printf(out, "  another shape: %s\n", c->reshaped[i].ref->name);
+    for (size_t i = 0; i < c->n_reshaped && i < N_NAMED; i++) {
+        bl_text_puts(out, "  another shape: ");
+        bl_text_put_name(out, c->reshaped[i].ref->name);
+        bl_text_puts(out, "\n");
+    }
     if (c->n_mtp_only > 0)
         bl_text_printf(out, "  note: the %zu tensors of MTP layers are in one of the two only\n",
                        c->n_mtp_only);
@@ -67,8 +72,10 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
 
         if (t->metrics.identical)
             break;
-        bl_text_printf(out, "  %10.6f %10.3g %10.7f %9.2f  %s\n", t->metrics.rel_rms,
-                       t->metrics.max_abs, t->metrics.cosine, t->metrics.sqnr_db, t->ref->name);
+        bl_text_printf(out, "  %10.6f %10.3g %10.7f %9.2f  ", t->metrics.rel_rms,
+                       t->metrics.max_abs, t->metrics.cosine, t->metrics.sqnr_db);
+        bl_text_put_name(out, t->ref->name);
+        bl_text_puts(out, "\n");
     }
 }
 
@@ -77,8 +84,10 @@ static void print_ppl(bl_text *out, const bl_verify_report *r)
     const bl_ppl_result *p = &r->ppl;
     const bl_ppl_score *test = &p->model[p->n_models - 1];
 
-    bl_text_printf(out, "text           %s: %zu chunks of %" PRIu32 ", %zu tokens scored\n",
-                   r->text, p->n_chunks, p->ctx, p->n_scored);
+    bl_text_puts(out, "text           ");
+    bl_text_put_name(out, r->text);
+    bl_text_printf(out, ": %zu chunks of %" PRIu32 ", %zu tokens scored\n", p->n_chunks, p->ctx,
+                   p->n_scored);
     bl_text_printf(out, "perplexity     %.4f +- %.4f", test->perplexity, test->error);
     if (p->n_models == 1) {
         bl_text_puts(out, "\n");
@@ -100,10 +109,14 @@ void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
     const bl_container *c = bl_ckpt_container(r->model);
     char bytes[32];
 
-    bl_text_printf(out, "%s: %s, %s, %.3f bits per weight%s%s\n", c->path, c->kind,
-                   bl_cli_bytes(bytes, c->n_file_bytes), bits_per_weight(r->model),
-                   r->reference ? ", against " : "",
-                   r->reference ? bl_ckpt_path(r->reference) : "");
+    bl_text_put_name(out, c->path);
+    bl_text_printf(out, ": %s, %s, %.3f bits per weight", c->kind,
+                   bl_cli_bytes(bytes, c->n_file_bytes), bits_per_weight(r->model));
+    if (r->reference) {
+        bl_text_puts(out, ", against ");
+        bl_text_put_name(out, bl_ckpt_path(r->reference));
+    }
+    bl_text_puts(out, "\n");
     print_check(out, r);
     if (r->has_comparison)
         print_comparison(out, &r->comparison);

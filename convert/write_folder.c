@@ -29,7 +29,8 @@ static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const char *
     if (rc != BL_OK)
         return rc;
     if (!source)
-        return bl_fail(err, BL_E_UNSUPPORTED, "%s: no config.json to carry over",
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%s: a folder needs a config.json, and none is here to carry over",
                        bl_ckpt_path(ckpt));
     rc = bl_json_parse(&json, "config.json", source, n, 0, err);
     if (rc == BL_OK) {
@@ -88,6 +89,9 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
     bl_status rc = bl_hf_writer_begin(&w, path, options->force, plan->stored, plan->n_stored,
                                       options->shard_size, err);
 
+    /* First what is known to fail at once. */
+    if (rc == BL_OK)
+        rc = write_config(w, ckpt, quantization, torch_dtype, err);
     if (rc == BL_OK) {
         const bl_pipe_end end = { write_bytes, w };
         bl_progress *progress =
@@ -96,8 +100,6 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
         rc = bl_pipeline_run(plan, end, options->n_threads, progress, err);
         bl_progress_free(progress);
     }
-    if (rc == BL_OK)
-        rc = write_config(w, ckpt, quantization, torch_dtype, err);
     if (rc == BL_OK)
         rc = copy_side_files(w, ckpt, err);
     if (rc == BL_OK)

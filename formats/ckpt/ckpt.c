@@ -12,6 +12,7 @@
 #include "formats/bln/bln_layout.h"
 #include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt_gguf.h"
+#include "formats/dtype/float_bits.h"
 #include "formats/gguf/gguf_metadata.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/hf/hf_dir.h"
@@ -20,6 +21,8 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { MAX_HEADER_BYTES = 100000000 /* of a safetensors file */ };
 
 struct bl_ckpt {
     bl_container *container;
@@ -51,6 +54,10 @@ static bl_status open_file(bl_container **out, const char *path, struct bl_err *
         return bl_gguf_open(out, path, err);
     if (bl_bln_has_magic(magic, BL_BLN_SUPERBLOCK))
         return bl_bln_open(out, path, err);
+    /* Otherwise the length of a header, of at most 100 MB, and its first byte. */
+    if (bl_load_u64(magic) > MAX_HEADER_BYTES)
+        return bl_fail(err, BL_E_FORMAT,
+                       "%s: is neither safetensors nor GGUF nor .bln by its first bytes", path);
     return bl_hf_open(out, path, err);
 }
 

@@ -134,10 +134,22 @@ static void read_experts(bl_config *c, struct reader *r)
         complain(r, BL_E_FORMAT, "does not fit the groups of experts");
 }
 
+static bool has_tensor(const bl_container *gguf, const char *name)
+{
+    size_t i;
+
+    return bl_container_find(&i, gguf, name);
+}
+
 static void read_rope(bl_config *c, struct reader *r)
 {
     const bl_gguf_kv *type = find(r, "rope.scaling.type");
 
+    if (r->rc == BL_OK && has_tensor(r->gguf, "rope_freqs.weight"))
+        r->rc = bl_fail(r->err, BL_E_UNSUPPORTED,
+                        "%s: tensor 'rope_freqs.weight': llama3 rotary scaling is not read from "
+                        "GGUF yet",
+                        r->gguf->path);
     c->rope_theta = get_f32(r, "rope.freq_base", 10000);
     if (!type || string_is(r, type, "none"))
         return;
@@ -170,13 +182,6 @@ static void read_gqa(bl_config *c, struct reader *r)
     c->head_dim = get_u32(r, "attention.key_length", 2, 1 << 14, by_default);
     if (c->n_heads % c->n_kv_heads || c->head_dim % 2 || c->head_dim == 0)
         complain(r, BL_E_FORMAT, "does not fit the number of heads");
-}
-
-static bool has_tensor(const bl_container *gguf, const char *name)
-{
-    size_t i;
-
-    return bl_container_find(&i, gguf, name);
 }
 
 static void read_vocabulary(bl_config *c, struct reader *r)

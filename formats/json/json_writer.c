@@ -1,6 +1,8 @@
 /* json_writer.c - two spaces a level, one member a line (or all in one, when compact). */
 #include "formats/json/json_writer.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <math.h>
 
@@ -67,15 +69,17 @@ void bl_json_end_array(bl_json_writer *w)
 static void put_quoted(bl_text *text, const char *s)
 {
     bl_text_puts(text, "\"");
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
+    while (*s) {
+        uint32_t c = 0xfffd;
+        size_t n = bl_utf8_decode(&c, s);
 
         if (c == '"' || c == '\\')
-            bl_text_printf(text, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            bl_text_printf(text, "\\u%04x", c);
+            bl_text_printf(text, "\\%c", (char)c);
+        else if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
+            bl_text_printf(text, "\\u%04" PRIx32, c);
         else
-            bl_text_add(text, s, 1);
+            bl_text_add(text, s, n);
+        s += n ? n : 1;
     }
     bl_text_puts(text, "\"");
 }

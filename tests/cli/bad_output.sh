@@ -27,3 +27,9 @@ echo "exit $?"
 "$BALEEN" frobnicate 2>/dev/null
 echo "exit $?"
 ls
+# With --force a folder goes as a whole: not when the input is one of its files.
+cp -r in out
+"$BALEEN" convert in -o out/x.bln >/dev/null
+"$BALEEN" convert out/x.bln -o out --force
+echo "exit $?"
+ls out/x.bln
