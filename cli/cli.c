@@ -116,14 +116,36 @@ static bl_status check_not_inside(const char *output, const char *input, struct 
     return BL_OK;
 }
 
-bl_status bl_cli_check_output(const char *output, const char *input, struct bl_err *err)
+static bool is_same_file(const char *path, const char *other)
 {
     struct stat a, b;
 
-    if (stat(output, &a) == 0 && stat(input, &b) == 0 && a.st_dev == b.st_dev &&
-        a.st_ino == b.st_ino)
-        return bl_fail(err, BL_E_USAGE, "%s: the output is the input", output);
-    return check_not_inside(output, input, err);
+    return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+bl_status bl_cli_check_output(const char *output, const char *input, struct bl_err *err)
+{
+    size_t n = strlen(output);
+    char *partial;
+    bl_status rc = BL_OK;
+
+    while (n > 1 && output[n - 1] == '/')
+        n--;
+    partial = bl_format("%.*s.partial", (int)n, output);
+    if (!partial)
+        return bl_fail_nomem(err, output);
+    if (is_same_file(output, input))
+        rc = bl_fail(err, BL_E_USAGE, "%s: the output is the input", output);
+    else if (is_same_file(partial, input))
+        rc = bl_fail(err, BL_E_USAGE, "%s: the output would be written over the input, %s", output,
+                     partial);
+    if (rc == BL_OK)
+        rc = check_not_inside(output, input, err);
+    if (rc == BL_OK)
+        rc = check_not_inside(partial, input, err);
+    bl_free(partial);
+    return rc;
 }
 
 bool bl_cli_has_suffix(const char *name, const char *suffix)

@@ -59,7 +59,7 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
         bl_text_puts(out, "\n");
     }
     if (c->n_mtp_only > 0)
-        bl_text_printf(out, "  note: the %zu tensors of MTP layers are in one of the two only\n",
+        bl_text_printf(out, "  note: %zu tensors of MTP layers are in only one of the two\n",
                        c->n_mtp_only);
     if (c->n_identical == c->n_compared)
         return;

@@ -8,6 +8,10 @@ echo "exit $?"
 cat x.gguf
 "$BALEEN" quantize in -o in --type int4 --force
 echo "exit $?"
+mv in x.partial
+"$BALEEN" quantize x.partial -o x/ --type int4 --force
+echo "exit $?"
+mv x.partial in
 "$BALEEN" quantize in -o x.bin --type q8_0
 echo "exit $?"
 "$BALEEN" quantize in -o y.gguf --type int4
