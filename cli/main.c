@@ -106,7 +106,8 @@ int main(int argc, char **argv)
         if (strcmp(name, commands[i].name) != 0)
             continue;
         code = commands[i].run(&commands[i], argc - 1, argv + 1);
-        return bl_cancel_signal() ? die_by(bl_cancel_signal()) : code;
+        /* A signal that came when everything was done, the output in place, changed nothing. */
+        return code != BL_EXIT_DONE && bl_cancel_signal() ? die_by(bl_cancel_signal()) : code;
     }
     return complain(name);
 }
