@@ -1,6 +1,7 @@
 /* cast.c - loops over formats/dtype/float_bits.h. */
 #include "convert/cast.h"
 
+#include "base/clones.h"
 #include "formats/dtype/float_bits.h"
 
 #include <float.h>
@@ -11,20 +12,28 @@ static void encode_f32(void *const out[], const float *rows, uint64_t n_rows, ui
     memcpy(out[0], rows, (size_t)(n_rows * n_cols) * sizeof(*rows));
 }
 
+BL_CLONES
+static void cast_to_bf16(uint16_t *restrict to, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bl_bf16_from_f32(x[i]);
+}
+
 static void encode_bf16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
 {
-    uint16_t *to = out[0];
+    cast_to_bf16(out[0], rows, (size_t)(n_rows * n_cols));
+}
 
-    for (uint64_t i = 0; i < n_rows * n_cols; i++)
-        to[i] = bl_bf16_from_f32(rows[i]);
+BL_CLONES
+static void cast_to_f16(uint16_t *restrict to, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bl_f16_from_f32(x[i]);
 }
 
 static void encode_f16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
 {
-    uint16_t *to = out[0];
-
-    for (uint64_t i = 0; i < n_rows * n_cols; i++)
-        to[i] = bl_f16_from_f32(rows[i]);
+    cast_to_f16(out[0], rows, (size_t)(n_rows * n_cols));
 }
 
 /* max_abs: what still rounds to a finite number */

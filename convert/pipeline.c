@@ -1,75 +1,106 @@
-/* pipeline.c - tiles in parallel, bytes in order. */
+/*
+ * pipeline.c - tiles in parallel, bytes in order. While a batch of tiles is encoded, one iteration
+ * of the same loop writes the batch before it: no thread waits for the disk alone.
+ */
 #include "convert/pipeline.h"
 
 #include "base/alloc.h"
+#include "base/clones.h"
 #include "base/par.h"
 #include "base/size.h"
+#include "formats/dtype/float_bits.h"
 
-#include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
-enum { TILE_VALUES = 1 << 20, TILES_PER_THREAD = 2 };
+enum { TILE_VALUES = 1 << 18, TILES_PER_THREAD = 4 };
 
-/* Memory for one tile in flight. */
+/* Encoded bytes of one tile. */
 struct tile {
-    float *rows;
-    size_t rows_size; /* values */
     unsigned char *part[BL_JOB_MAX_PARTS];
     size_t part_size[BL_JOB_MAX_PARTS];
+};
+
+/* Tiles of one job that are encoded together, then written together. */
+struct batch {
+    const bl_job *job;
+    uint64_t first_row, tile_rows;
+    size_t n_tiles;
+    bool ends_job;
+    struct tile *tile;
+};
+
+/* Where one thread decodes a tile. */
+struct rows {
+    float *value;
+    size_t size; /* values */
 };
 
 struct run {
     bl_pipe_end end;
     int n_threads;
     bl_progress *progress;
-    struct tile *tile;
-    size_t n_tiles; /* in a batch */
-    /* later parts of the current tensor, kept until part 0 is complete */
+    struct rows *rows;      /* [n_threads] */
+    size_t n_tiles;         /* of a batch, at most */
+    struct batch batch[2];  /* one is encoded while the one before it is written */
+    struct batch *encoding; /* one of the two */
+    struct batch *writing;  /* the other, or NULL at the start */
+    /* later parts of the tensor that is written, kept until part 0 is complete */
     unsigned char *later[BL_JOB_MAX_PARTS];
     size_t later_size[BL_JOB_MAX_PARTS];
 };
 
-/* A batch of tiles of one job. */
-struct batch {
-    struct run *run;
-    const bl_job *job;
-    uint64_t first_row, tile_rows;
-};
-
-static uint64_t rows_of_tile(const struct batch *b, size_t i)
+/* Bits of the largest magnitude: F32 patterns without their sign are ordered as integers. */
+BL_CLONES
+static uint32_t largest_magnitude(const float *x, size_t n)
 {
-    return bl_min_u64(b->tile_rows, b->job->n_rows - b->first_row - i * b->tile_rows);
+    uint32_t largest = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t magnitude = bl_bits_from_f32(x[i]) & 0x7fffffffu;
+
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
 }
 
 static bl_status check_magnitude(const bl_job *job, const float *x, uint64_t n, struct bl_err *err)
 {
     const float limit = job->encoder->max_abs;
-    float largest = 0;
+    float largest = bl_f32_from_bits(largest_magnitude(x, (size_t)n));
 
-    for (uint64_t i = 0; i < n; i++)
-        largest = fmaxf(largest, fabsf(x[i]));
     if (largest <= limit)
         return BL_OK;
     return bl_fail(err, BL_E_UNSUPPORTED, "a value of magnitude %g does not fit %s (at most %g)",
                    (double)largest, job->encoder->name, (double)limit);
 }
 
-static bl_status encode_tile(void *context, size_t i, int i_thread, struct bl_err *err)
+/* Say which tensor it was, where the sentence cannot know. */
+static bl_status name_tensor(bl_status rc, const bl_job *job, struct bl_err *err)
 {
-    const struct batch *b = context;
+    if (rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED || rc == BL_E_NOMEM)
+        bl_err_prefix(err, "writing '%s'", job->part[0].name);
+    return rc;
+}
+
+static uint64_t rows_of_tile(const struct batch *b, size_t i)
+{
+    return bl_min_u64(b->tile_rows, b->job->n_rows - b->first_row - i * b->tile_rows);
+}
+
+static bl_status encode_tile(const struct run *r, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct batch *b = r->encoding;
     const bl_job *job = b->job;
-    struct tile *t = &b->run->tile[i];
+    float *rows = r->rows[i_thread].value;
     uint64_t n = rows_of_tile(b, i);
     bl_status rc = job->rows.read(job->rows.context, job->rows.tensor,
-                                  b->first_row + i * b->tile_rows, n, t->rows, err);
+                                  b->first_row + i * b->tile_rows, n, rows, err);
 
-    (void)i_thread;
     if (rc == BL_OK)
-        rc = check_magnitude(job, t->rows, n * job->rows.n_cols, err);
+        rc = check_magnitude(job, rows, n * job->rows.n_cols, err);
     if (rc == BL_OK)
-        job->encoder->encode((void *const *)t->part, t->rows, n, job->rows.n_cols);
-    return rc;
+        job->encoder->encode((void *const *)b->tile[i].part, rows, n, job->rows.n_cols);
+    return name_tensor(rc, job, err);
 }
 
 static bl_status grow(void **block, size_t *size, uint64_t need, size_t unit, struct bl_err *err)
@@ -89,54 +120,6 @@ static bl_status grow(void **block, size_t *size, uint64_t need, size_t unit, st
     return BL_OK;
 }
 
-/* Rows in a tile: about TILE_VALUES values, whole units, at least one. */
-static uint64_t choose_tile_rows(const bl_job *job)
-{
-    uint64_t rows = TILE_VALUES / bl_max_u64(job->rows.n_cols, 1);
-
-    rows = rows / job->row_unit * job->row_unit;
-    return bl_max_u64(rows, job->row_unit);
-}
-
-static bl_status make_room(struct run *r, const bl_job *job, uint64_t tile_rows, struct bl_err *err)
-{
-    bl_status rc = BL_OK;
-
-    for (size_t i = 0; i < r->n_tiles && rc == BL_OK; i++) {
-        struct tile *t = &r->tile[i];
-
-        rc = grow((void **)&t->rows, &t->rows_size, tile_rows * job->rows.n_cols, sizeof(float),
-                  err);
-        for (uint32_t k = 0; k < job->n_parts && rc == BL_OK; k++)
-            rc =
-                grow((void **)&t->part[k], &t->part_size[k], tile_rows * job->row_bytes[k], 1, err);
-    }
-    for (uint32_t k = 1; k < job->n_parts && rc == BL_OK; k++)
-        rc = grow((void **)&r->later[k], &r->later_size[k], job->part[k].n_bytes, 1, err);
-    return rc;
-}
-
-static bl_status write_batch(struct batch *b, size_t n_tiles, struct bl_err *err)
-{
-    const bl_job *job = b->job;
-    bl_status rc = BL_OK;
-
-    for (size_t i = 0; i < n_tiles && rc == BL_OK; i++) {
-        const struct tile *t = &b->run->tile[i];
-        uint64_t row = b->first_row + i * b->tile_rows, n = rows_of_tile(b, i);
-
-        rc = b->run->end.write(b->run->end.context, t->part[0], (size_t)(n * job->row_bytes[0]),
-                               err);
-        for (uint32_t k = 1; k < job->n_parts; k++)
-            if (job->row_bytes[k] > 0)
-                memcpy(b->run->later[k] + row * job->row_bytes[k], t->part[k],
-                       (size_t)(n * job->row_bytes[k]));
-        bl_progress_add(b->run->progress,
-                        (uint64_t)((double)job->source_bytes * (double)n / (double)job->n_rows));
-    }
-    return rc;
-}
-
 static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_err *err)
 {
     bl_status rc = BL_OK;
@@ -148,46 +131,134 @@ static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_e
     return rc;
 }
 
+/* Part 0 of a batch goes out, its later parts wait until the job ends. */
+static bl_status write_batch(struct run *r, const struct batch *b, struct bl_err *err)
+{
+    const bl_job *job = b->job;
+    bl_status rc = BL_OK;
+
+    for (uint32_t k = 1; k < job->n_parts && rc == BL_OK; k++)
+        rc = grow((void **)&r->later[k], &r->later_size[k], job->part[k].n_bytes, 1, err);
+    for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++) {
+        const struct tile *t = &b->tile[i];
+        uint64_t row = b->first_row + i * b->tile_rows, n = rows_of_tile(b, i);
+
+        rc = r->end.write(r->end.context, t->part[0], (size_t)(n * job->row_bytes[0]), err);
+        for (uint32_t k = 1; k < job->n_parts; k++)
+            if (job->row_bytes[k] > 0)
+                memcpy(r->later[k] + row * job->row_bytes[k], t->part[k],
+                       (size_t)(n * job->row_bytes[k]));
+        bl_progress_add(r->progress,
+                        (uint64_t)((double)job->source_bytes * (double)n / (double)job->n_rows));
+    }
+    if (rc == BL_OK && b->ends_job)
+        rc = write_later_parts(r, job, err);
+    return name_tensor(rc, job, err);
+}
+
+/* Iteration 0 writes the batch before, the others encode a tile each. */
+static bl_status write_or_encode(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    struct run *r = context;
+
+    if (i > 0)
+        return encode_tile(r, i - 1, i_thread, err);
+    return r->writing ? write_batch(r, r->writing, err) : BL_OK;
+}
+
+/* Rows in a tile: about TILE_VALUES values, whole units, at least one. */
+static uint64_t choose_tile_rows(const bl_job *job)
+{
+    uint64_t rows = TILE_VALUES / bl_max_u64(job->rows.n_cols, 1);
+
+    rows = rows / job->row_unit * job->row_unit;
+    return bl_min_u64(bl_max_u64(rows, job->row_unit), bl_max_u64(job->n_rows, 1));
+}
+
+static bl_status make_room(struct run *r, const struct batch *b, struct bl_err *err)
+{
+    const bl_job *job = b->job;
+    bl_status rc = BL_OK;
+
+    for (int i = 0; i < r->n_threads && rc == BL_OK; i++)
+        rc = grow((void **)&r->rows[i].value, &r->rows[i].size, b->tile_rows * job->rows.n_cols,
+                  sizeof(float), err);
+    for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++)
+        for (uint32_t k = 0; k < job->n_parts && rc == BL_OK; k++)
+            rc = grow((void **)&b->tile[i].part[k], &b->tile[i].part_size[k],
+                      b->tile_rows * job->row_bytes[k], 1, err);
+    return rc;
+}
+
+/* Encode the batch that was set up, write the one before. */
+static bl_status step(struct run *r, struct bl_err *err)
+{
+    struct batch *b = r->encoding;
+    bl_status rc = name_tensor(make_room(r, b, err), b->job, err);
+
+    if (rc == BL_OK)
+        rc = bl_par_for(b->n_tiles + 1, r->n_threads, write_or_encode, r, err);
+    r->writing = b;
+    r->encoding = b == r->batch ? r->batch + 1 : r->batch;
+    return rc;
+}
+
 static bl_status run_job(struct run *r, const bl_job *job, struct bl_err *err)
 {
-    struct batch b = { r, job, 0, bl_min_u64(choose_tile_rows(job), bl_max_u64(job->n_rows, 1)) };
-    bl_status rc = make_room(r, job, b.tile_rows, err);
+    uint64_t tile_rows = choose_tile_rows(job), row = 0;
+    bl_status rc;
 
-    while (rc == BL_OK && b.first_row < job->n_rows) {
-        size_t n =
-            (size_t)bl_min_u64(bl_ceil_div_u64(job->n_rows - b.first_row, b.tile_rows), r->n_tiles);
+    do {
+        struct batch *b = r->encoding;
 
-        rc = bl_par_for(n, r->n_threads, encode_tile, &b, err);
-        if (rc == BL_OK)
-            rc = write_batch(&b, n, err);
-        b.first_row += n * b.tile_rows;
-    }
-    if (rc == BL_OK)
-        rc = write_later_parts(r, job, err);
-    if (rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED || rc == BL_E_NOMEM)
-        bl_err_prefix(err, "writing '%s'", job->part[0].name);
+        b->job = job;
+        b->first_row = row;
+        b->tile_rows = tile_rows;
+        b->n_tiles = (size_t)bl_min_u64(bl_ceil_div_u64(job->n_rows - row, tile_rows), r->n_tiles);
+        row += b->n_tiles * tile_rows;
+        b->ends_job = row >= job->n_rows;
+        rc = step(r, err);
+    } while (rc == BL_OK && row < job->n_rows);
     return rc;
+}
+
+static bl_status run_init(struct run *r, struct bl_err *err)
+{
+    r->n_tiles = (size_t)r->n_threads * TILES_PER_THREAD;
+    r->rows = bl_calloc((size_t)r->n_threads, sizeof(*r->rows));
+    for (int i = 0; i < 2; i++)
+        r->batch[i].tile = bl_calloc(r->n_tiles, sizeof(*r->batch[i].tile));
+    r->encoding = r->batch;
+    if (!r->rows || !r->batch[0].tile || !r->batch[1].tile)
+        return bl_fail_nomem(err, "conversion buffers");
+    return BL_OK;
+}
+
+static void run_release(struct run *r)
+{
+    for (int i = 0; r->rows && i < r->n_threads; i++)
+        bl_free(r->rows[i].value);
+    for (int i = 0; i < 2; i++) {
+        for (size_t j = 0; r->batch[i].tile && j < r->n_tiles; j++)
+            for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
+                bl_free(r->batch[i].tile[j].part[k]);
+        bl_free(r->batch[i].tile);
+    }
+    for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
+        bl_free(r->later[k]);
+    bl_free(r->rows);
 }
 
 bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, int n_threads,
                           bl_progress *progress, struct bl_err *err)
 {
     struct run r = { .end = end, .n_threads = n_threads, .progress = progress };
-    bl_status rc = BL_OK;
+    bl_status rc = run_init(&r, err);
 
-    r.n_tiles = (size_t)n_threads * TILES_PER_THREAD;
-    r.tile = bl_calloc(r.n_tiles, sizeof(*r.tile));
-    if (!r.tile)
-        return bl_fail_nomem(err, "conversion buffers");
     for (size_t i = 0; i < plan->n_jobs && rc == BL_OK; i++)
         rc = run_job(&r, &plan->job[i], err);
-    for (size_t i = 0; i < r.n_tiles; i++) {
-        bl_free(r.tile[i].rows);
-        for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
-            bl_free(r.tile[i].part[k]);
-    }
-    for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
-        bl_free(r.later[k]);
-    bl_free(r.tile);
+    if (rc == BL_OK && r.writing)
+        rc = write_batch(&r, r.writing, err);
+    run_release(&r);
     return rc;
 }

@@ -1,10 +1,11 @@
 /*
  * pipeline.h - run a plan: read, decode, encode, write, in one pass.
  *
- * A tensor is cut into tiles of whole rows, about a million values each; a batch of tiles is read
- * and encoded in parallel, then written in order. Bytes do not depend on the number of threads.
- * Memory: 2 x threads tiles of (4 + encoded + stored) bytes a value, about 30 MiB a thread, and for
- * encodings in several parts the later parts of one tensor; nothing grows with the model.
+ * A tensor is cut into tiles of whole rows, about 256 Ki values each, so that a tile stays in the
+ * cache from its decoding to its encoding. A batch of tiles is encoded in parallel while the batch
+ * before it is written in order. Bytes do not depend on the number of threads.
+ * Memory: a thread has one tile stored, one in F32, eight encoded: at most 10 MiB; and for encodings in
+ * several parts the later parts of one tensor stay; nothing grows with the model.
  */
 #ifndef BL_CONVERT_PIPELINE_H
 #define BL_CONVERT_PIPELINE_H

@@ -19,15 +19,6 @@ static float compose(uint32_t sign, uint32_t exponent, uint32_t mantissa, int n_
     return sign ? -value : value;
 }
 
-float bl_f32_from_f16(uint16_t h)
-{
-    uint32_t sign = (uint32_t)h >> 15, exponent = (h >> 10) & 0x1fu, mantissa = h & 0x3ffu;
-
-    if (exponent == 0x1f)
-        return bl_f32_from_bits((sign << 31) | 0x7f800000u | (mantissa << 13));
-    return compose(sign, exponent, mantissa, 10, 15);
-}
-
 /*
  * Round |x| to the grid of a small float: the result is its code without the sign. Codes past the
  * largest finite one are for the caller to judge. x is finite.
@@ -57,7 +48,7 @@ static uint32_t round_to_grid(uint32_t magnitude_bits, int n_mantissa, int bias)
     return code;
 }
 
-uint16_t bl_f16_from_f32(float x)
+uint16_t bl_f16_from_f32_ref(float x)
 {
     uint32_t bits = bl_bits_from_f32(x), magnitude = bits & 0x7fffffffu;
     uint32_t sign = (bits >> 16) & 0x8000u, code;
@@ -68,13 +59,6 @@ uint16_t bl_f16_from_f32(float x)
         return (uint16_t)(sign | 0x7c00u);
     code = round_to_grid(magnitude, 10, 15);
     return (uint16_t)(sign | (code < 0x7c00u ? code : 0x7c00u));
-}
-
-float bl_f32_from_f8e4m3(uint8_t code)
-{
-    if ((code & 0x7f) == 0x7f)
-        return bl_f32_from_bits(0x7fc00000u | ((uint32_t)(code & 0x80) << 24));
-    return compose(code >> 7, (code >> 3) & 0xfu, code & 7u, 3, 7);
 }
 
 uint8_t bl_f8e4m3_from_f32(float x)

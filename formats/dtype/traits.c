@@ -4,6 +4,7 @@
  */
 #include "formats/dtype/dtype.h"
 
+#include "base/clones.h"
 #include "base/size.h"
 #include "formats/block/q4_0.h"
 #include "formats/block/q8_0.h"
@@ -14,7 +15,8 @@
 
 /* Define a decoder of a type whose elements fill whole bytes. */
 #define DECODER(function, type, value)                                                             \
-    static void function(float *out, const void *in, size_t n)                                     \
+    BL_CLONES                                                                                      \
+    static void function(float *restrict out, const void *restrict in, size_t n)                   \
     {                                                                                              \
         const unsigned char *p = in;                                                               \
         type v;                                                                                    \

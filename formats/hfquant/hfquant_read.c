@@ -5,6 +5,7 @@
 #include "formats/hfquant/hfquant.h"
 
 #include "base/alloc.h"
+#include "base/clones.h"
 #include "base/size.h"
 #include "formats/block/fp8_block.h"
 #include "formats/block/int4_group.h"
@@ -29,22 +30,34 @@ static bl_status complain(const struct reading *r, size_t stored, const char *wh
                              j);
 }
 
+static bool is_finite(float x)
+{
+    return (bl_bits_from_f32(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+BL_CLONES
+static bool all_finite(const float *x, size_t n)
+{
+    uint32_t largest = 0; /* magnitudes are ordered as their bits are; past the finite, too */
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t magnitude = bl_bits_from_f32(x[i]) & 0x7fffffffu;
+
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest < 0x7f800000u;
+}
+
 /* Index of the first value that is not finite, n when all are. */
 static size_t find_nonfinite(const float *x, size_t n)
 {
-    enum { STEP = 4096 };
+    size_t i = 0;
 
-    for (size_t start = 0; start < n; start += STEP) {
-        size_t end = n - start < STEP ? n : start + STEP;
-        uint32_t bad = 0;
-
-        for (size_t i = start; i < end; i++)
-            bad |= (bl_bits_from_f32(x[i]) & 0x7f800000u) == 0x7f800000u;
-        for (size_t i = start; bad && i < end; i++)
-            if ((bl_bits_from_f32(x[i]) & 0x7f800000u) == 0x7f800000u)
-                return i;
-    }
-    return n;
+    if (all_finite(x, n))
+        return n;
+    while (is_finite(x[i]))
+        i++;
+    return i;
 }
 
 static bl_status check_finite(const struct reading *r, const char *what)

@@ -178,6 +178,19 @@ static void rounds_to_e4m3_as_ml_dtypes_does_and_saturates(void **state)
     bl_free(want);
 }
 
+/* Every exponent with many mantissas; all 2^32 patterns were compared once, they are equal. */
+static void encodes_f16_as_the_definition_does(void **state)
+{
+    (void)state;
+    for (uint64_t bits = 0; bits < 0x100000000u; bits += 1021) {
+        float x = bl_f32_from_bits((uint32_t)bits);
+
+        if (bl_f16_from_f32(x) != bl_f16_from_f32_ref(x))
+            fail_msg("0x%08x gives 0x%04x, not 0x%04x", (unsigned)bits, bl_f16_from_f32(x),
+                     bl_f16_from_f32_ref(x));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +202,7 @@ int main(void)
         cmocka_unit_test(decodes_every_e8m0_code),
         cmocka_unit_test(decodes_every_e2m1_code_and_ignores_the_high_bits),
         cmocka_unit_test(encodes_every_e4m3_value_back_to_its_code),
+        cmocka_unit_test(encodes_f16_as_the_definition_does),
         cmocka_unit_test(rounds_to_f16_as_numpy_does),
         cmocka_unit_test(rounds_to_bf16_as_ml_dtypes_does),
         cmocka_unit_test(rounds_to_e4m3_as_ml_dtypes_does_and_saturates),
