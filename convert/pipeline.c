@@ -145,7 +145,7 @@ static bl_status write_batch(struct run *r, const struct batch *b, struct bl_err
 
         rc = r->end.write(r->end.context, t->part[0], (size_t)(n * job->row_bytes[0]), err);
         for (uint32_t k = 1; k < job->n_parts; k++)
-            if (job->row_bytes[k] > 0)
+            if (r->later[k] && job->row_bytes[k] > 0)
                 memcpy(r->later[k] + row * job->row_bytes[k], t->part[k],
                        (size_t)(n * job->row_bytes[k]));
         bl_progress_add(r->progress,

@@ -4,8 +4,8 @@
  * A tensor is cut into tiles of whole rows, about 256 Ki values each, so that a tile stays in the
  * cache from its decoding to its encoding. A batch of tiles is encoded in parallel while the batch
  * before it is written in order. Bytes do not depend on the number of threads.
- * Memory: a thread has one tile stored, one in F32, eight encoded: at most 10 MiB; and for encodings in
- * several parts the later parts of one tensor stay; nothing grows with the model.
+ * Memory: a thread has one tile stored, one in F32, eight encoded: at most 10 MiB. For encodings in
+ * several parts the later parts of one tensor stay. Nothing grows with the model.
  */
 #ifndef BL_CONVERT_PIPELINE_H
 #define BL_CONVERT_PIPELINE_H

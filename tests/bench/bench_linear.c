@@ -40,7 +40,7 @@ static bl_status measure(const bl_weights *weights, const bl_tensor *w, size_t n
     double flop = 2.0 * (double)n_tokens * (double)w->n_rows * (double)w->n_cols, best = 1e9;
     bl_status rc = x && y ? BL_OK : bl_fail_nomem(err, w->name);
 
-    for (size_t i = 0; rc == BL_OK && i < n_tokens * w->n_cols; i++)
+    for (size_t i = 0; x && i < n_tokens * w->n_cols; i++)
         x[i] = (float)(i % 1009) * 0x1p-10f - 0.5f;
     for (int k = 0; k < REPEATS && rc == BL_OK; k++) {
         double start = seconds_now(), elapsed;
@@ -72,10 +72,10 @@ int main(int argc, char **argv)
     if (rc == BL_OK)
         rc = bl_network_init(&network, bl_ckpt_config(ckpt), &err);
     for (int i = 4; i < argc && rc == BL_OK; i++) {
-        bl_weights weights = { ckpt, &network, atoi(argv[3]) };
+        bl_weights weights = { ckpt, &network, (int)strtol(argv[3], NULL, 10) };
         const bl_tensor *w = bl_ckpt_find(ckpt, argv[i]);
 
-        rc = w ? measure(&weights, w, (size_t)atol(argv[2]), &err)
+        rc = w ? measure(&weights, w, strtoul(argv[2], NULL, 10), &err)
                : bl_fail(&err, BL_E_USAGE, "no tensor '%s'", argv[i]);
     }
     bl_ckpt_close(ckpt);
