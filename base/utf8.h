@@ -8,11 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { BL_UTF8_MAX = 4 }; /* bytes of the longest sequence */
+
 /*
- * The code point of the UTF-8 sequence at p (NUL-terminated text) and its length in bytes; 0 when
- * it is no shortest form of a Unicode scalar value.
+ * The code point of the UTF-8 sequence at p, of which there are n bytes, and its length in bytes; 0
+ * when it is no shortest form of a Unicode scalar value. A NUL ends a sequence: for NUL-terminated
+ * text n may be BL_UTF8_MAX.
  */
-size_t bl_utf8_decode(uint32_t *out, const char *p);
+size_t bl_utf8_decode(uint32_t *out, const char *p, size_t n);
 
 /*
  * Replace by '?', byte for byte and in place: what is not UTF-8, control characters, line breaks,

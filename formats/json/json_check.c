@@ -5,6 +5,7 @@
  */
 #include "formats/json/json_check.h"
 
+#include "base/utf8.h"
 #include "formats/json/json.h"
 
 #include <stdbool.h>
@@ -80,30 +81,13 @@ static bl_status scan_unicode_escape(struct scanner *s)
     return low >= 0xdc00 && low <= 0xdfff ? BL_OK : complain(s, "half of a surrogate pair");
 }
 
-/* One character of two to four bytes, as RFC 3629 allows them. */
+/* One character of two to four bytes. */
 static bl_status scan_utf8(struct scanner *s)
 {
-    const unsigned char *p = s->text + s->at;
-    size_t left = s->n - s->at, n;
-    uint32_t c = p[0], least;
+    uint32_t c;
+    size_t n = bl_utf8_decode(&c, (const char *)s->text + s->at, s->n - s->at);
 
-    if (c >= 0xc2 && c <= 0xdf) {
-        n = 2, least = 0x80, c &= 0x1f;
-    } else if (c >= 0xe0 && c <= 0xef) {
-        n = 3, least = 0x800, c &= 0x0f;
-    } else if (c >= 0xf0 && c <= 0xf4) {
-        n = 4, least = 0x10000, c &= 0x07;
-    } else {
-        return complain(s, "bad UTF-8");
-    }
-    if (left < n)
-        return complain(s, "bad UTF-8");
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return complain(s, "bad UTF-8");
-        c = (c << 6) | (p[i] & 0x3f);
-    }
-    if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+    if (n == 0)
         return complain(s, "bad UTF-8");
     s->at += n;
     return BL_OK;

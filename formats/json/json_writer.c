@@ -71,7 +71,7 @@ static void put_quoted(bl_text *text, const char *s)
     bl_text_puts(text, "\"");
     while (*s) {
         uint32_t c = 0xfffd;
-        size_t n = bl_utf8_decode(&c, s);
+        size_t n = bl_utf8_decode(&c, s, BL_UTF8_MAX);
 
         if (c == '"' || c == '\\')
             bl_text_printf(text, "\\%c", (char)c);

@@ -31,7 +31,7 @@ static void decodes_the_first_and_last_of_each_length(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         uint32_t c = 0;
 
-        assert_int_equal(bl_utf8_decode(&c, cases[i].text), cases[i].n);
+        assert_int_equal(bl_utf8_decode(&c, cases[i].text, BL_UTF8_MAX), cases[i].n);
         assert_int_equal(c, cases[i].c);
     }
 }
@@ -50,7 +50,7 @@ static void refuses_what_is_not_utf8(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        assert_int_equal(bl_utf8_decode(&c, cases[i]), 0);
+        assert_int_equal(bl_utf8_decode(&c, cases[i], BL_UTF8_MAX), 0);
 }
 
 static void hides_what_acts_on_a_terminal(void **state)
@@ -62,9 +62,23 @@ static void hides_what_acts_on_a_terminal(void **state)
     assert_string_equal(text, "a?[31m??? ??? ?\xc3\xa9 \xe9\xaf\xa8");
 }
 
+static void reads_no_further_than_it_may(void **state)
+{
+    static const char text[] = { (char)0xf0, (char)0x9f, (char)0x98, (char)0x80 };
+    uint32_t c = 7;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(text); n++)
+        assert_int_equal(bl_utf8_decode(&c, text, n), 0);
+    assert_int_equal(c, 7);
+    assert_int_equal(bl_utf8_decode(&c, text, sizeof(text)), 4);
+    assert_int_equal(c, 0x1f600);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_no_further_than_it_may),
         cmocka_unit_test(decodes_the_first_and_last_of_each_length),
         cmocka_unit_test(refuses_what_is_not_utf8),
         cmocka_unit_test(hides_what_acts_on_a_terminal),
