@@ -5,10 +5,9 @@
 #include "convert/pipeline.h"
 
 #include "base/alloc.h"
-#include "base/clones.h"
 #include "base/par.h"
 #include "base/size.h"
-#include "formats/dtype/float_bits.h"
+#include "formats/dtype/amax.h"
 
 #include <string.h>
 
@@ -49,24 +48,10 @@ struct run {
     size_t later_size[BL_JOB_MAX_PARTS];
 };
 
-/* Bits of the largest magnitude: F32 patterns without their sign are ordered as integers. */
-BL_CLONES
-static uint32_t largest_magnitude(const float *x, size_t n)
-{
-    uint32_t largest = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint32_t magnitude = bl_bits_from_f32(x[i]) & 0x7fffffffu;
-
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
-}
-
 static bl_status check_magnitude(const bl_job *job, const float *x, uint64_t n, struct bl_err *err)
 {
     const float limit = job->encoder->max_abs;
-    float largest = bl_f32_from_bits(largest_magnitude(x, (size_t)n));
+    float largest = bl_f32_from_bits(bl_amax_bits_of_run(x, (size_t)n));
 
     if (largest <= limit)
         return BL_OK;

@@ -3,7 +3,7 @@
 
 #include "base/clones.h"
 #include "formats/dtype/float_bits.h"
-#include "quantize/amax.h"
+#include "formats/dtype/amax.h"
 
 #include <assert.h>
 #include <math.h>
@@ -61,12 +61,6 @@ static void encode_group(uint8_t *restrict out, const float *restrict x, float s
         out[j] = (uint8_t)(encode_value(x[2 * j], scale) | encode_value(x[2 * j + 1], scale) << 4);
 }
 
-BL_CLONES
-static uint32_t group_amax(const float *x, size_t n)
-{
-    return bl_amax_bits(x, n);
-}
-
 void bl_int4_group_encode(void *packed, void *scales_bf16, const float *row, size_t n_cols,
                           size_t group_size)
 {
@@ -74,7 +68,7 @@ void bl_int4_group_encode(void *packed, void *scales_bf16, const float *row, siz
 
     assert(group_size > 0 && group_size % 8 == 0 && n_cols % group_size == 0);
     for (size_t g = 0; g < n_cols / group_size; g++, row += group_size, scales += 2) {
-        uint16_t scale = scale_of(bl_f32_from_bits(group_amax(row, group_size)));
+        uint16_t scale = scale_of(bl_f32_from_bits(bl_amax_bits_of_run(row, group_size)));
 
         memcpy(scales, &scale, sizeof(scale));
         encode_group(to, row, bl_f32_from_bf16(scale), group_size);

@@ -4,7 +4,7 @@
 #include "base/clones.h"
 #include "formats/block/q4_0.h"
 #include "formats/dtype/float_bits.h"
-#include "quantize/amax.h"
+#include "formats/dtype/amax.h"
 
 #include <assert.h>
 #include <math.h>

@@ -5,11 +5,10 @@
 #include "formats/hfquant/hfquant.h"
 
 #include "base/alloc.h"
-#include "base/clones.h"
 #include "base/size.h"
 #include "formats/block/fp8_block.h"
 #include "formats/block/int4_group.h"
-#include "formats/dtype/float_bits.h"
+#include "formats/dtype/amax.h"
 
 #include <inttypes.h>
 
@@ -30,32 +29,17 @@ static bl_status complain(const struct reading *r, size_t stored, const char *wh
                              j);
 }
 
-static bool is_finite(float x)
-{
-    return (bl_bits_from_f32(x) & 0x7f800000u) != 0x7f800000u;
-}
-
-BL_CLONES
-static bool all_finite(const float *x, size_t n)
-{
-    uint32_t largest = 0; /* magnitudes are ordered as their bits are; past the finite, too */
-
-    for (size_t i = 0; i < n; i++) {
-        uint32_t magnitude = bl_bits_from_f32(x[i]) & 0x7fffffffu;
-
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest < 0x7f800000u;
-}
+/* Magnitudes are ordered as their bits are; what is not finite lies past the finite ones. */
+enum { NOT_FINITE = 0x7f800000 };
 
 /* Index of the first value that is not finite, n when all are. */
 static size_t find_nonfinite(const float *x, size_t n)
 {
     size_t i = 0;
 
-    if (all_finite(x, n))
+    if (bl_amax_bits_of_run(x, n) < NOT_FINITE)
         return n;
-    while (is_finite(x[i]))
+    while (bl_amax_bits(x + i, 1) < NOT_FINITE)
         i++;
     return i;
 }
