@@ -6,7 +6,6 @@
  */
 #include "convert/plan.h"
 
-#include "base/alloc.h"
 #include "base/size.h"
 #include "convert/plan_build.h"
 
@@ -88,23 +87,15 @@ static bl_status read_rope_pairs(const void *context, const void *tensor, uint64
     return bl_view_rope_pairs(&from, o->head_dim, true, row, n_rows, out, err);
 }
 
-/* A bias is one row to its readers and a column to the view: element by element. */
 static bl_status read_bias_pairs(const void *context, const void *tensor, uint64_t row,
                                  uint64_t n_rows, float *out, struct bl_err *err)
 {
     const struct origin *o = context;
-    const uint64_t d = o->head_dim, n = o->tensor[0]->n_cols;
-    float *bias = bl_alloc((size_t)n, sizeof(*bias));
-    bl_status rc;
+    const bl_rows from = canonical_rows(o);
 
     (void)tensor;
-    if (!bias)
-        return bl_fail_nomem(err, o->tensor[0]->name);
-    rc = bl_ckpt_read_rows(o->ckpt, o->tensor[0], row, n_rows, bias, err);
-    for (uint64_t i = 0; i < n && rc == BL_OK; i++)
-        out[i] = bias[i / d * d + bl_view_rope_pair_source(i % d, d, true)];
-    bl_free(bias);
-    return rc;
+    (void)row;
+    return n_rows > 0 ? bl_view_rope_pairs_of_bias(&from, o->head_dim, true, out, err) : BL_OK;
 }
 
 /* The canonical tensors of one table row in one layer: one, or all experts. */

@@ -258,23 +258,6 @@ static bl_rows stored_rows(const bl_container *gguf, size_t i)
     return (bl_rows){ read_stored, gguf, t, t->dim[t->ndim - 1] };
 }
 
-/* A bias is one row to its readers and a column to the view: element by element. */
-static bl_status read_bias_pairs(const bl_container *gguf, const bl_gguf_place *place,
-                                 const bl_tensor *tensor, float *out, struct bl_err *err)
-{
-    const uint64_t d = place->head_dim, n = tensor->n_cols;
-    float *row = bl_alloc((size_t)n, sizeof(*row));
-    bl_status rc;
-
-    if (!row)
-        return bl_fail_nomem(err, tensor->name);
-    rc = read_stored(gguf, &gguf->stored[place->stored[0]], 0, 1, row, err);
-    for (uint64_t i = 0; i < n && rc == BL_OK; i++)
-        out[i] = row[i / d * d + bl_view_rope_pair_source(i % d, d, false)];
-    bl_free(row);
-    return rc;
-}
-
 bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
                             const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
                             struct bl_err *err)
@@ -288,7 +271,8 @@ bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place
         return bl_view_kv_b(&first, &second, place->kv_b, row, n_rows, out, err);
     case BL_LAYOUT_ROPE_PAIRS:
         if (tensor->ndim == 1)
-            return n_rows > 0 ? read_bias_pairs(gguf, place, tensor, out, err) : BL_OK;
+            return n_rows > 0 ? bl_view_rope_pairs_of_bias(&first, place->head_dim, false, out, err)
+                              : BL_OK;
         return bl_view_rope_pairs(&first, place->head_dim, false, row, n_rows, out, err);
     case BL_LAYOUT_STACK:
     case BL_LAYOUT_SAME:

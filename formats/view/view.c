@@ -90,7 +90,8 @@ bl_status bl_view_kv_b(const bl_rows *k_b, const bl_rows *v_b, bl_kv_b shape, ui
     return rc;
 }
 
-uint64_t bl_view_rope_pair_source(uint64_t i, uint64_t head_dim, bool to_gguf)
+/* Row i of a head on one side is this row on the other. */
+static uint64_t pair_source(uint64_t i, uint64_t head_dim, bool to_gguf)
 {
     const uint64_t half = head_dim / 2;
 
@@ -103,9 +104,24 @@ bl_status bl_view_rope_pairs(const bl_rows *from, uint64_t head_dim, bool to_ggu
     bl_status rc = BL_OK;
 
     for (uint64_t r = row; r < row + n_rows && rc == BL_OK; r++, out += from->n_cols) {
-        uint64_t other = bl_view_rope_pair_source(r % head_dim, head_dim, to_gguf);
+        uint64_t other = pair_source(r % head_dim, head_dim, to_gguf);
 
         rc = read_rows(from, r / head_dim * head_dim + other, 1, out, err);
     }
+    return rc;
+}
+
+bl_status bl_view_rope_pairs_of_bias(const bl_rows *from, uint64_t head_dim, bool to_gguf,
+                                     float *out, struct bl_err *err)
+{
+    float *row = bl_alloc((size_t)from->n_cols, sizeof(*row));
+    bl_status rc;
+
+    if (!row)
+        return bl_fail_nomem(err, "a bias");
+    rc = read_rows(from, 0, 1, row, err);
+    for (uint64_t i = 0; i < from->n_cols && rc == BL_OK; i++)
+        out[i] = row[i / head_dim * head_dim + pair_source(i % head_dim, head_dim, to_gguf)];
+    bl_free(row);
     return rc;
 }

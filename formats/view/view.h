@@ -43,10 +43,12 @@ BL_MUST_USE bl_status bl_view_kv_b(const bl_rows *k_b, const bl_rows *v_b, bl_kv
  * GGUF interleaves them (head_dim / 2, 2). to_gguf chooses the direction: true reads GGUF rows
  * from the Hugging Face matrix.
  */
-/* Row i of a head on one side is this row on the other. */
-uint64_t bl_view_rope_pair_source(uint64_t i, uint64_t head_dim, bool to_gguf);
 BL_MUST_USE bl_status bl_view_rope_pairs(const bl_rows *from, uint64_t head_dim, bool to_gguf,
                                          uint64_t row, uint64_t n_rows, float *out,
                                          struct bl_err *err);
+
+/* The same for a bias: `from` has one row, whose n_cols values change places. */
+BL_MUST_USE bl_status bl_view_rope_pairs_of_bias(const bl_rows *from, uint64_t head_dim,
+                                                 bool to_gguf, float *out, struct bl_err *err);
 
 #endif

@@ -130,6 +130,23 @@ static void interleaves_rotary_halves_and_back(void **state)
     assert_memory_equal(back, hf, sizeof(hf));
 }
 
+static void interleaves_a_bias_as_the_rows_it_belongs_to(void **state)
+{
+    enum { D = 4, N = 2 * D };
+    static const float hf[N] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    static const float expected[N] = { 0, 2, 1, 3, 4, 6, 5, 7 };
+    float gguf[N], back[N];
+    const struct matrix a = { hf, 1, N }, b = { gguf, 1, N };
+    const bl_rows from_hf = rows_of(&a), from_gguf = rows_of(&b);
+    struct bl_err err;
+
+    (void)state;
+    assert_int_equal(bl_view_rope_pairs_of_bias(&from_hf, D, true, gguf, &err), BL_OK);
+    assert_memory_equal(gguf, expected, sizeof(expected));
+    assert_int_equal(bl_view_rope_pairs_of_bias(&from_gguf, D, false, back, &err), BL_OK);
+    assert_memory_equal(back, hf, sizeof(hf));
+}
+
 static void reports_a_head_that_does_not_fit_memory(void **state)
 {
     const struct matrix m = { &kv_b[0][0], HEADS * PER_HEAD, LORA };
@@ -150,6 +167,7 @@ int main(void)
         cmocka_unit_test(puts_kv_b_together_again_from_any_row_range),
         cmocka_unit_test(reads_any_row_range_of_the_parts),
         cmocka_unit_test(interleaves_rotary_halves_and_back),
+        cmocka_unit_test(interleaves_a_bias_as_the_rows_it_belongs_to),
         cmocka_unit_test(reports_a_head_that_does_not_fit_memory),
     };
 
