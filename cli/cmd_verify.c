@@ -18,7 +18,7 @@
 struct options {
     bl_common common;
     const char *against, *text;
-    uint64_t ctx, max_tokens;
+    uint64_t ctx, stride, max_tokens;
     double max_kld; /* negative: no gate */
 };
 
@@ -69,6 +69,7 @@ static bl_status measure_text(bl_verify_report *report, const struct options *o,
 {
     bl_ppl_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
                                .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
+                               .stride = o->stride == not_given ? 0 : (uint32_t)o->stride,
                                .bos = -1,
                                .n_threads = (int)o->common.n_threads };
     bl_tokenizer_file *file = NULL;
@@ -80,8 +81,8 @@ static bl_status measure_text(bl_verify_report *report, const struct options *o,
     if (rc == BL_OK) {
         if (file->add_bos)
             options.bos = file->bos;
-        options.progress = bl_progress_new(
-            "verify: text", bl_ppl_bytes(base, test, tokens.n, &options), o->common.progress);
+        options.progress =
+            bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
         rc = bl_ppl_run(&report->ppl, base, test, tokens.id, tokens.n, &options, err);
         report->has_ppl = rc == BL_OK;
         bl_progress_free(options.progress);
@@ -187,10 +188,12 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 {
     if (o->max_kld >= 0 && (!o->text || !o->against))
         return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
-    if ((o->ctx != not_given || o->max_tokens != not_given) && !o->text)
-        return bl_fail(err, BL_E_USAGE, "--ctx and --tokens need --text");
+    if ((o->ctx != not_given || o->stride != not_given || o->max_tokens != not_given) && !o->text)
+        return bl_fail(err, BL_E_USAGE, "--ctx, --stride and --tokens need --text");
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
+    if (o->stride != not_given && (o->stride < 1 || o->stride > 1 << 20))
+        return bl_fail(err, BL_E_USAGE, "--stride is from 1 to 1048576");
     if (o->max_tokens == 0)
         return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
     return BL_OK;
@@ -198,11 +201,15 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .ctx = not_given, .max_tokens = not_given, .max_kld = -1 };
+    struct options o = {
+        .ctx = not_given, .stride = not_given, .max_tokens = not_given, .max_kld = -1
+    };
     const bl_option table[] = {
         { "--against", 0, BL_OPTION_STRING, &o.against, "REF", "the reference model" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
         { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N", "tokens in a chunk (default 512)" },
+        { "--stride", 0, BL_OPTION_U64, &o.stride, "N",
+          "windows N apart that overlap, as in papers (default: llama.cpp's chunks)" },
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },

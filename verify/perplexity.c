@@ -1,16 +1,13 @@
 /*
- * perplexity.c - the drivers: passes over the weights, and the statistics of their scores.
- *
- * A pass takes a run of chunks through all layers of each model, then through both heads together.
+ * perplexity.c - text cut into sequences by either rule, and the statistics of their scores. How
+ * the sequences pass through the models is score.c's business.
  */
 #include "verify/perplexity.h"
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "model/embed.h"
-#include "model/head.h"
-#include "model/layer.h"
 #include "verify/logit_stats.h"
+#include "verify/score.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -20,178 +17,155 @@
 
 enum { DEFAULT_CTX = 512 };
 
-struct model {
-    bl_network network;
-    bl_weights weights;
-    const bl_router_policy *policy; /* [n_layers], or NULL */
+/* The text cut into sequences, and what is scored of them. */
+struct cut {
+    int32_t *token;  /* [n_seqs][ctx] */
+    size_t *row;     /* [n_scored] places in token whose next token is scored */
+    int32_t *target; /* [n_scored] that next token */
+    size_t *first;   /* [n_seqs + 1] where each sequence's scores begin */
 };
 
-struct run {
-    bl_ppl_result *result;
-    const bl_ppl_options *options;
-    const int32_t *tokens;
-    struct model model[2];
-    size_t chunks_per_pass, scored_per_chunk;
-};
+static void release_cut(struct cut *c)
+{
+    bl_free(c->token);
+    bl_free(c->row);
+    bl_free(c->target);
+    bl_free(c->first);
+}
 
 static uint32_t ctx_of(const bl_ppl_options *options)
 {
     return options->ctx ? options->ctx : DEFAULT_CTX;
 }
 
-static bl_status open_model(struct model *m, const bl_ckpt *ckpt, const bl_ppl_options *options,
-                            bool policy, struct bl_err *err)
+static size_t used_tokens(const bl_ppl_options *options, size_t n_tokens)
 {
-    bl_status rc = bl_network_init(&m->network, bl_ckpt_config(ckpt), err);
+    return (size_t)bl_min_u64(n_tokens, options->max_tokens ? options->max_tokens : n_tokens);
+}
 
-    if (rc != BL_OK) {
-        bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
-        return rc;
+/* Sequences of the rule: whole chunks, or windows until one reaches the end of the text. */
+static size_t count_sequences(const bl_ppl_options *options, size_t n_tokens)
+{
+    size_t ctx = ctx_of(options), n = used_tokens(options, n_tokens);
+
+    if (options->stride == 0)
+        return n / ctx;
+    return n <= ctx ? 1 : 1 + (size_t)bl_ceil_div_u64(n - ctx, options->stride);
+}
+
+/* Positions [from, to) of sequence s score the tokens that follow them. */
+static void score_positions(struct cut *c, size_t *n_scored, size_t ctx, size_t s, size_t from,
+                            size_t to, const int32_t *text)
+{
+    for (size_t p = from; p < to; p++, ++*n_scored) {
+        c->row[*n_scored] = s * ctx + p;
+        c->target[*n_scored] = text[p + 1];
     }
-    m->weights = (bl_weights){ ckpt, &m->network, options->n_threads };
-    m->policy = policy ? options->policy : NULL;
+}
+
+/* llama.cpp's rule: chunks, BOS in their first places, the second half scored. */
+static size_t cut_chunks(struct cut *c, size_t n_seqs, const int32_t *tokens,
+                         const bl_ppl_options *options)
+{
+    size_t ctx = ctx_of(options), n = 0;
+
+    for (size_t s = 0; s < n_seqs; s++) {
+        memcpy(c->token + s * ctx, tokens + s * ctx, ctx * sizeof(*tokens));
+        if (options->bos >= 0)
+            c->token[s * ctx] = (int32_t)options->bos;
+        c->first[s] = n;
+        score_positions(c, &n, ctx, s, ctx / 2, ctx - 1, tokens + s * ctx);
+    }
+    c->first[n_seqs] = n;
+    return n;
+}
+
+/* The papers' rule: windows that overlap, each scoring what the one before did not reach. */
+static size_t cut_windows(struct cut *c, size_t n_seqs, const int32_t *tokens, size_t n_tokens,
+                          const bl_ppl_options *options)
+{
+    size_t ctx = ctx_of(options), n = 0, done = 1; /* nothing comes before the first token */
+
+    for (size_t s = 0; s < n_seqs; s++) {
+        size_t begin = s * options->stride, end = (size_t)bl_min_u64(begin + ctx, n_tokens);
+
+        memcpy(c->token + s * ctx, tokens + begin, (end - begin) * sizeof(*tokens));
+        for (size_t p = end - begin; p < ctx; p++) /* seen by nothing that is scored */
+            c->token[s * ctx + p] = tokens[0];
+        c->first[s] = n;
+        /* with stride = ctx the first token of a window has nothing before it */
+        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin,
+                        tokens + begin);
+        done = end;
+    }
+    c->first[n_seqs] = n;
+    return n;
+}
+
+static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *tokens, size_t n_tokens,
+                          const bl_ppl_options *options, struct bl_err *err)
+{
+    size_t n_seqs = r->n_chunks, n = used_tokens(options, n_tokens);
+    struct cut c = { 0 };
+
+    c.token = bl_alloc(n_seqs, r->ctx * sizeof(*c.token));
+    c.row = bl_alloc(n_seqs, r->ctx * sizeof(*c.row));
+    c.target = bl_alloc(n_seqs, r->ctx * sizeof(*c.target));
+    c.first = bl_alloc(n_seqs + 1, sizeof(*c.first));
+    if (!c.token || !c.row || !c.target || !c.first) {
+        release_cut(&c);
+        return bl_fail_nomem(err, "scored tokens");
+    }
+    r->n_scored = options->stride ? cut_windows(&c, n_seqs, tokens, n, options)
+                                  : cut_chunks(&c, n_seqs, tokens, options);
+    *out = c;
     return BL_OK;
 }
 
-/* Bytes of one layer, or with -1 of everything outside the layers. */
-static uint64_t layer_bytes(const bl_ckpt *ckpt, int64_t layer)
+static void score_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
+                         const bl_ppl_options *options)
 {
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
-        const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
-
-        if (t->layer == layer && !t->is_mtp)
-            sum += t->n_bytes;
-    }
-    return sum;
+    score->n_models = test ? 2 : 1;
+    score->ckpt[0] = base;
+    score->ckpt[1] = test;
+    score->policy[test ? 1 : 0] = options->policy;
 }
 
-uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, size_t n_tokens,
-                      const bl_ppl_options *options)
+uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options)
 {
-    uint64_t n_chunks = bl_min_u64(n_tokens, options->max_tokens ? options->max_tokens : n_tokens) /
-                        ctx_of(options);
-    uint64_t passes =
-        options->chunks_per_pass ? bl_ceil_div_u64(n_chunks, options->chunks_per_pass) : 1;
-    uint64_t sum = 0;
+    bl_score score = { 0 };
 
-    for (int m = 0; m < 2; m++) {
-        const bl_ckpt *ckpt = m == 0 ? base : test;
-
-        for (size_t i = 0; ckpt && i < bl_ckpt_n_tensors(ckpt); i++)
-            if (!bl_ckpt_tensor(ckpt, i)->is_mtp)
-                sum += bl_ckpt_tensor(ckpt, i)->n_bytes;
-    }
-    return sum * passes;
+    score_models(&score, base, test, options);
+    return bl_score_bytes(&score);
 }
 
-/* Chunks [chunk, chunk + n) as sequences, with BOS in their first places. */
-static bl_status make_state(bl_state *out, const struct run *run, const struct model *m,
-                            size_t chunk, size_t n, struct bl_err *err)
+/* Through the network, and what was gathered of the logits as numbers per token. */
+static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *base,
+                         const bl_ckpt *test, const bl_ppl_options *options, struct bl_err *err)
 {
-    uint32_t ctx = run->result->ctx;
-    bl_status rc = bl_state_init(out, run->tokens + chunk * ctx, (uint32_t)n, ctx,
-                                 m->network.config->hidden_size, err);
-
-    for (size_t s = 0; rc == BL_OK && run->options->bos >= 0 && s < n; s++)
-        out->token[s * ctx] = (int32_t)run->options->bos;
-    return rc;
-}
-
-/* x[n scored][hidden]: the scored positions after all layers and the final norm. */
-static bl_status run_layers(float **out, const struct run *run, const struct model *m, size_t chunk,
-                            size_t n, const size_t *rows, struct bl_err *err)
-{
-    const bl_config *c = m->network.config;
-    size_t n_scored = n * run->scored_per_chunk;
-    bl_state state = { 0 };
-    float *x = NULL;
-    bl_status rc = make_state(&state, run, m, chunk, n, err);
-
-    if (rc == BL_OK)
-        rc = bl_embed(&state, &m->weights, err);
-    for (uint32_t layer = 0; layer < c->n_layers && rc == BL_OK; layer++) {
-        rc = bl_layer_step(&state, layer, &m->weights, m->policy ? &m->policy[layer] : NULL, NULL,
-                           err);
-        bl_progress_add(run->options->progress, layer_bytes(m->weights.ckpt, layer));
-    }
-    if (rc == BL_OK) {
-        x = bl_alloc(n_scored, c->hidden_size * sizeof(*x));
-        rc = x ? bl_final_norm(x, &state, rows, n_scored, &m->weights, err)
-               : bl_fail_nomem(err, "final hidden states");
-    }
-    bl_state_release(&state);
-    if (rc == BL_OK)
-        *out = x;
-    else
-        bl_free(x);
-    return rc;
-}
-
-/* Where the scored positions of n chunks are, and which token each predicts. */
-static void find_scored(size_t *rows, int32_t *targets, const struct run *run, size_t chunk,
-                        size_t n)
-{
-    size_t ctx = run->result->ctx, i = 0;
-
-    for (size_t s = 0; s < n; s++)
-        for (size_t p = ctx / 2; p + 1 < ctx; p++, i++) {
-            rows[i] = s * ctx + p;
-            targets[i] = run->tokens[(chunk + s) * ctx + p + 1];
-        }
-}
-
-static bl_status score_heads(struct run *run, float *const *x, const int32_t *targets, size_t chunk,
-                             size_t n_scored, struct bl_err *err)
-{
-    bl_ppl_result *r = run->result;
-    bl_head head[2] = { 0 };
+    const bl_score_options how = { .n_threads = options->n_threads, .progress = options->progress };
     bl_logit_stats stats = { 0 };
-    size_t first = chunk * run->scored_per_chunk;
-    bl_status rc = bl_logit_stats_init(&stats, r->n_models, targets, n_scored, err);
+    bl_score score = { .token = c->token,
+                       .n_seqs = (uint32_t)r->n_chunks,
+                       .n_positions = r->ctx,
+                       .row = c->row,
+                       .n_rows = r->n_scored,
+                       .fn = bl_logit_stats_add,
+                       .context = &stats };
+    bl_status rc = bl_logit_stats_init(&stats, r->n_models, c->target, r->n_scored, err);
 
-    for (size_t m = 0; m < r->n_models && rc == BL_OK; m++) {
-        head[m] = (bl_head){ .weights = &run->model[m].weights, .x = x[m] };
-        rc = bl_head_table(&head[m].table, head[m].weights, err);
-    }
+    score_models(&score, base, test, options);
     if (rc == BL_OK)
-        rc = bl_head_run(head, r->n_models, n_scored, bl_logit_stats_add, &stats, err);
-    for (size_t i = 0; i < n_scored && rc == BL_OK; i++) {
+        rc = bl_score_run(&score, &how, err);
+    for (size_t i = 0; i < r->n_scored && rc == BL_OK; i++) {
         for (size_t m = 0; m < r->n_models; m++)
-            r->model[m].nll[first + i] = bl_logit_stats_nll(&stats, i, m);
+            r->model[m].nll[i] = bl_logit_stats_nll(&stats, i, m);
         if (r->n_models == 2) {
-            r->kl[first + i] = bl_logit_stats_kl(&stats, i);
-            r->same_top += bl_logit_stats_same_top(&stats, i); /* a count until the last pass */
+            r->kl[i] = bl_logit_stats_kl(&stats, i);
+            r->same_top += bl_logit_stats_same_top(&stats, i); /* a count until finish_pair() */
         }
     }
     bl_logit_stats_release(&stats);
-    return rc;
-}
-
-/* One pass over the weights of every model: chunks [chunk, chunk + n). */
-static bl_status run_pass(struct run *run, size_t chunk, size_t n, struct bl_err *err)
-{
-    size_t n_scored = n * run->scored_per_chunk;
-    size_t *rows = bl_alloc(n_scored, sizeof(*rows));
-    int32_t *targets = bl_alloc(n_scored, sizeof(*targets));
-    float *x[2] = { 0 };
-    bl_status rc = BL_OK;
-
-    if (!rows || !targets)
-        rc = bl_fail_nomem(err, "scored tokens");
-    else
-        find_scored(rows, targets, run, chunk, n);
-    for (size_t m = 0; m < run->result->n_models && rc == BL_OK; m++)
-        rc = run_layers(&x[m], run, &run->model[m], chunk, n, rows, err);
-    if (rc == BL_OK)
-        rc = score_heads(run, x, targets, chunk, n_scored, err);
-    for (size_t m = 0; m < run->result->n_models; m++) {
-        bl_progress_add(run->options->progress, layer_bytes(run->model[m].weights.ckpt, -1));
-        bl_free(x[m]);
-    }
-    bl_free(rows);
-    bl_free(targets);
     return rc;
 }
 
@@ -209,7 +183,7 @@ static double mean_of(double *error, const double *x, size_t n)
     return mean;
 }
 
-static void finish_score(bl_ppl_score *s, const bl_ppl_result *r, size_t scored_per_chunk)
+static void finish_score(bl_ppl_score *s, const bl_ppl_result *r, const size_t *first)
 {
     double error, sum = 0;
 
@@ -217,9 +191,9 @@ static void finish_score(bl_ppl_score *s, const bl_ppl_result *r, size_t scored_
     s->perplexity = exp(s->mean_nll);
     s->error = s->perplexity * error;
     for (size_t c = 0; c < r->n_chunks; c++) {
-        for (size_t i = c * scored_per_chunk; i < (c + 1) * scored_per_chunk; i++)
+        for (size_t i = first[c]; i < first[c + 1]; i++)
             sum += s->nll[i];
-        s->running[c] = exp(sum / (double)((c + 1) * scored_per_chunk));
+        s->running[c] = exp(sum / (double)first[c + 1]);
     }
 }
 
@@ -289,35 +263,26 @@ static bl_status allocate(bl_ppl_result *r, struct bl_err *err)
 }
 
 /* Everything that can be known before the first weight is read. */
-static bl_status prepare(struct run *run, const bl_ckpt *base, const bl_ckpt *test, size_t n_tokens,
-                         struct bl_err *err)
+static bl_status check_options(bl_ppl_result *r, const bl_ckpt *test, size_t n_tokens,
+                               const bl_ppl_options *o, struct bl_err *err)
 {
-    const bl_ppl_options *o = run->options;
-    bl_ppl_result *r = run->result;
-    uint64_t n = bl_min_u64(n_tokens, o->max_tokens ? o->max_tokens : n_tokens);
-    bl_status rc;
+    size_t n = used_tokens(o, n_tokens);
 
     r->ctx = ctx_of(o);
     r->n_models = test ? 2 : 1;
-    r->n_chunks = (size_t)(n / r->ctx);
     if (r->ctx < 4)
         return bl_fail(err, BL_E_USAGE, "a context of %u tokens: at least 4", r->ctx);
-    if (r->n_chunks < 2)
+    if (o->stride > r->ctx)
+        return bl_fail(err, BL_E_USAGE, "a stride of %u leaves out tokens between contexts of %u",
+                       o->stride, r->ctx);
+    if (o->stride == 0 && n < 2 * (size_t)r->ctx)
         return bl_fail(err, BL_E_USAGE,
-                       "the text has %" PRIu64
-                       " tokens: perplexity needs at least two contexts, %" PRIu64,
+                       "the text has %zu tokens: perplexity needs at least two contexts, %" PRIu64,
                        n, 2 * (uint64_t)r->ctx);
-    run->scored_per_chunk = r->ctx - 1 - r->ctx / 2;
-    r->n_scored = r->n_chunks * run->scored_per_chunk;
-    run->chunks_per_pass = o->chunks_per_pass ? o->chunks_per_pass : r->n_chunks;
-    rc = open_model(&run->model[0], base, o, !test, err);
-    if (rc == BL_OK && test)
-        rc = open_model(&run->model[1], test, o, true, err);
-    if (rc == BL_OK && test && bl_ckpt_config(base)->vocab_size != bl_ckpt_config(test)->vocab_size)
-        rc = bl_fail(err, BL_E_MISMATCH, "%s has a vocabulary of %u, %s one of %u",
-                     bl_ckpt_path(base), bl_ckpt_config(base)->vocab_size, bl_ckpt_path(test),
-                     bl_ckpt_config(test)->vocab_size);
-    return rc == BL_OK ? allocate(r, err) : rc;
+    if (n < 2)
+        return bl_fail(err, BL_E_USAGE, "the text has %zu tokens: nothing to predict", n);
+    r->n_chunks = count_sequences(o, n_tokens);
+    return BL_OK;
 }
 
 bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *test,
@@ -325,16 +290,20 @@ bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *tes
                      struct bl_err *err)
 {
     bl_ppl_result r = { 0 };
-    struct run run = { .result = &r, .options = options, .tokens = tokens };
-    bl_status rc = prepare(&run, base, test, n_tokens, err);
+    struct cut cut = { 0 };
+    bl_status rc = check_options(&r, test, n_tokens, options, err);
 
-    for (size_t chunk = 0; chunk < r.n_chunks && rc == BL_OK; chunk += run.chunks_per_pass)
-        rc =
-            run_pass(&run, chunk, (size_t)bl_min_u64(run.chunks_per_pass, r.n_chunks - chunk), err);
+    if (rc == BL_OK)
+        rc = cut_text(&cut, &r, tokens, n_tokens, options, err);
+    if (rc == BL_OK)
+        rc = allocate(&r, err);
+    if (rc == BL_OK)
+        rc = measure(&r, &cut, base, test, options, err);
     for (size_t m = 0; m < r.n_models && rc == BL_OK; m++)
-        finish_score(&r.model[m], &r, run.scored_per_chunk);
+        finish_score(&r.model[m], &r, cut.first);
     if (rc == BL_OK && r.n_models == 2)
         rc = finish_pair(&r, err);
+    release_cut(&cut);
     if (rc == BL_OK)
         *out = r;
     else

@@ -1,14 +1,13 @@
 /*
- * perplexity.h - perplexity by llama.cpp's rule, of one model or of two on the same tokens.
+ * perplexity.h - perplexity of one model, or of two on the same tokens, by either of two rules.
  *
- * The rule: the text is tokenised once; chunks of ctx tokens, the rest dropped; each chunk is a
- * sequence of its own whose first token is replaced by BOS; positions ctx/2 .. ctx-2 score the
- * token that follows. At least two chunks. Definitions of every number: docs/numerics.md.
- *
- * With two models every weight of both is read once per pass, and the slices of both heads pass
- * together. Memory: hidden states of one pass (chunks_per_pass), 4 * hidden_size bytes a token and
- * model, what a layer needs beside them (model/attention.h, model/moe.h), and a few numbers per
- * scored token.
+ * llama.cpp's (stride 0): chunks of ctx tokens, the rest dropped; each chunk is a sequence of its
+ * own whose first token is replaced by BOS; positions ctx/2 .. ctx-2 score the token that follows.
+ * At least two chunks.
+ * The papers' (stride > 0): windows of ctx tokens, stride apart, the last one as long as the text
+ * allows; each scores the tokens that the one before did not reach. BOS only where the text's
+ * tokens begin with it.
+ * Definitions of every number: docs/numerics.md. Road, memory and reading: verify/score.h.
  */
 #ifndef BL_VERIFY_PERPLEXITY_H
 #define BL_VERIFY_PERPLEXITY_H
@@ -18,10 +17,10 @@
 #include "model/op_router.h"
 
 typedef struct bl_ppl_options {
-    uint32_t ctx;             /* 0: 512 */
-    uint64_t max_tokens;      /* of the text; 0: all */
-    uint32_t chunks_per_pass; /* 0: all in one pass over the weights */
-    int64_t bos;              /* replaces each chunk's first token; -1: keep it */
+    uint32_t ctx;        /* 0: 512 */
+    uint64_t max_tokens; /* of the text; 0: all */
+    uint32_t stride;     /* 0: llama.cpp's rule */
+    int64_t bos;         /* replaces each chunk's first token; -1, or with a stride: keep it */
     int n_threads;
     const bl_router_policy
         *policy;           /* [n_layers] for the test model (the base when alone), or NULL */
@@ -38,7 +37,7 @@ typedef struct bl_ppl_score {
 
 typedef struct bl_ppl_result {
     uint32_t ctx;
-    size_t n_chunks, n_scored; /* n_scored = n_chunks * (ctx - 1 - ctx/2) */
+    size_t n_chunks, n_scored; /* sequences, and tokens scored in them */
     size_t n_models;           /* 1: base alone; 2: base and test */
     bl_ppl_score model[2];
     /* with two models */
@@ -58,8 +57,7 @@ BL_MUST_USE bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const 
                                  const bl_ppl_options *options, struct bl_err *err);
 void bl_ppl_release(bl_ppl_result *result);
 
-/* Bytes of weights that a run over n_tokens tokens will read, for progress. */
-uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, size_t n_tokens,
-                      const bl_ppl_options *options);
+/* Bytes of weights that a run will read, for progress. */
+uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options);
 
 #endif
