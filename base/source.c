@@ -46,6 +46,12 @@ static bl_status read_file(bl_source *source, uint64_t offset, void *out, size_t
     return BL_OK;
 }
 
+static void prefetch_file(bl_source *source, uint64_t offset, uint64_t n)
+{
+    (void)posix_fadvise(((struct file_source *)source)->fd, (off_t)offset, (off_t)n,
+                        POSIX_FADV_WILLNEED);
+}
+
 static void close_file(bl_source *source)
 {
     close(((struct file_source *)source)->fd);
@@ -64,8 +70,8 @@ static void close_memory(bl_source *source)
     (void)source;
 }
 
-static const struct bl_source_ops file_ops = { read_file, close_file };
-static const struct bl_source_ops memory_ops = { read_memory, close_memory };
+static const struct bl_source_ops file_ops = { read_file, close_file, prefetch_file };
+static const struct bl_source_ops memory_ops = { read_memory, close_memory, NULL };
 
 bl_status bl_source_open(bl_source **out, const char *path, struct bl_err *err)
 {
@@ -124,6 +130,12 @@ bl_status bl_source_read(bl_source *source, uint64_t offset, void *out, size_t n
                        "%s: %zu bytes at byte %" PRIu64 " lie past the end (%" PRIu64 " bytes)",
                        source->name, n, offset, source->size);
     return n == 0 ? BL_OK : source->ops->read(source, offset, out, n, err);
+}
+
+void bl_source_prefetch(bl_source *source, uint64_t offset, uint64_t n)
+{
+    if (source->ops->prefetch && offset < source->size)
+        source->ops->prefetch(source, offset, bl_min_u64(n, source->size - offset));
 }
 
 bl_status bl_source_read_all(char **out, size_t *n_bytes, bl_source *source, uint64_t max_bytes,

@@ -18,6 +18,8 @@ struct bl_source_ops {
     /* Read exactly n bytes at offset; [offset, offset + n) lies inside the size at open. */
     bl_status (*read)(bl_source *source, uint64_t offset, void *out, size_t n, struct bl_err *err);
     void (*close)(bl_source *source);
+    /* Begin to fetch n bytes at offset and come back at once; NULL: nothing to fetch. */
+    void (*prefetch)(bl_source *source, uint64_t offset, uint64_t n);
 };
 
 /* The start of every kind of source. */
@@ -37,6 +39,9 @@ BL_MUST_USE bl_status bl_source_memory(bl_source **out, const char *name, const 
 /* Read exactly n bytes at offset. Fails with BL_E_IO, or BL_E_FORMAT past the end of the source. */
 BL_MUST_USE bl_status bl_source_read(bl_source *source, uint64_t offset, void *out, size_t n,
                                      struct bl_err *err);
+
+/* A hint: these bytes will be read soon. What lies past the end is left out. */
+void bl_source_prefetch(bl_source *source, uint64_t offset, uint64_t n);
 
 /* The whole source as a NUL-terminated block that the caller frees; at most max_bytes. */
 BL_MUST_USE bl_status bl_source_read_all(char **out, size_t *n_bytes, bl_source *source,

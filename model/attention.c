@@ -8,6 +8,24 @@
 #include "model/op_attention.h"
 #include "model/rows.h"
 
+size_t bl_attention_floats(const bl_network *network)
+{
+    const bl_config *c = network->config;
+    size_t group = (size_t)bl_min_u64(BL_ATTENTION_GROUP, network->n_heads);
+    size_t out = network->n_heads * (size_t)network->v_dim, x = c->hidden_size;
+
+    if (network->mla) {
+        size_t latent = (size_t)c->kv_lora_rank + network->rope_dim + c->q_lora_rank;
+        size_t heads = group * ((size_t)network->qk_dim + c->qk_nope_head_dim + network->v_dim);
+
+        /* x is dropped when the latents are made, unless q is made from it */
+        return latent + (c->q_lora_rank ? bl_max_u64(x, heads + out) : x + heads + out);
+    }
+    group = (size_t)bl_max_u64(group, network->heads_per_kv);
+    return x + out +
+           (group + 2 * (size_t)bl_ceil_div_u64(group, network->heads_per_kv)) * network->qk_dim;
+}
+
 struct heads_job {
     const bl_attention_heads *heads;
     size_t n_seqs, n_positions, n_blocks;
@@ -77,31 +95,32 @@ static void rotate_rows(void *context, size_t row, size_t n_rows, int i_thread)
 }
 
 bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,
-                              const bl_rope *rope, const bl_state *state, int n_threads,
+                              const bl_rope *rope, const bl_block *block, int n_threads,
                               struct bl_err *err)
 {
-    struct rotate_job job = { x, ldx, n_heads, head_stride, state->n_positions, rope };
+    struct rotate_job job = { x, ldx, n_heads, head_stride, block->n_positions, rope };
 
-    return bl_rows_for(state->n_tokens, n_threads, rotate_rows, &job, err);
+    return bl_rows_for(block->n_tokens, n_threads, rotate_rows, &job, err);
 }
 
-bl_status bl_attention_output(bl_state *state, const float *out, uint32_t layer,
+bl_status bl_attention_output(bl_block *block, const float *out, uint32_t layer,
                               const bl_weights *weights, const bl_taps *taps, struct bl_err *err)
 {
     const bl_network *net = weights->network;
-    size_t n = net->n_heads * (size_t)net->v_dim, hidden = state->hidden_size;
+    size_t n = net->n_heads * (size_t)net->v_dim, hidden = block->hidden_size;
     const bl_activation seen = { .tap = BL_TAP_ATTENTION_HEADS,
                                  .layer = layer,
                                  .expert = -1,
-                                 .n_rows = state->n_tokens,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
                                  .n_cols = n,
                                  .ld = n,
                                  .value = out };
-    bl_linear l = { .y = state->hidden,
+    bl_linear l = { .y = block->hidden,
                     .ldy = hidden,
                     .x = out,
                     .ldx = n,
-                    .n_tokens = state->n_tokens,
+                    .n_tokens = block->n_tokens,
                     .n_rows = hidden,
                     .add = true };
     bl_status rc = bl_taps_show(taps, &seen, err);

@@ -5,23 +5,26 @@
  * grouped-query attention (attention_gqa.c). Both go through the heads in groups, so that q, k and
  * v of all heads never exist at once. Sequences do not see each other.
  *
- * Memory beside the state, floats per token: hidden_size or heads * v_dim, whichever is larger,
- * the latents, and q, k, v of BL_ATTENTION_GROUP heads; per thread one block of scores.
+ * Memory: bl_attention_floats() for every token of the block; for each thread one block of scores,
+ * BL_ATTENTION_BLOCK (op_attention.h) * n_positions floats.
  */
 #ifndef BL_MODEL_ATTENTION_H
 #define BL_MODEL_ATTENTION_H
 
 #include "model/op_rope.h"
-#include "model/state.h"
+#include "model/block.h"
 #include "model/taps.h"
 #include "model/weights.h"
 
 enum { BL_ATTENTION_GROUP = 16 }; /* query heads that are computed together */
 
-BL_MUST_USE bl_status bl_attention_mla(bl_state *state, uint32_t layer, const bl_weights *weights,
+/* Floats for every token of a block, at most, beside its hidden states. */
+size_t bl_attention_floats(const bl_network *network);
+
+BL_MUST_USE bl_status bl_attention_mla(bl_block *block, uint32_t layer, const bl_weights *weights,
                                        const bl_taps *taps, struct bl_err *err);
 
-BL_MUST_USE bl_status bl_attention_gqa(bl_state *state, uint32_t layer, const bl_weights *weights,
+BL_MUST_USE bl_status bl_attention_gqa(bl_block *block, uint32_t layer, const bl_weights *weights,
                                        const bl_taps *taps, struct bl_err *err);
 
 /* q, k and v of a group of heads for all tokens, rotated, and where their result goes. */
@@ -47,11 +50,11 @@ BL_MUST_USE bl_status bl_attention_heads_run(const bl_attention_heads *heads, si
 
 /* Rotate x[T][n_heads][dim] (heads head_stride apart, tokens ldx) by each token's position. */
 BL_MUST_USE bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,
-                                          const bl_rope *rope, const bl_state *state, int n_threads,
+                                          const bl_rope *rope, const bl_block *block, int n_threads,
                                           struct bl_err *err);
 
 /* hidden += Wo out, with out[T][n_heads * v_dim] of all heads. */
-BL_MUST_USE bl_status bl_attention_output(bl_state *state, const float *out, uint32_t layer,
+BL_MUST_USE bl_status bl_attention_output(bl_block *block, const float *out, uint32_t layer,
                                           const bl_weights *weights, const bl_taps *taps,
                                           struct bl_err *err);
 

@@ -21,7 +21,7 @@ struct projection {
 };
 
 struct gqa {
-    bl_state *state;
+    bl_block *block;
     uint32_t layer;
     const bl_weights *weights;
     const bl_taps *taps;
@@ -55,13 +55,13 @@ static bl_status open_projection(struct projection *p, const struct gqa *g, uint
 {
     size_t d = g->net->qk_dim, n = p->n_heads * d;
     bl_status rc = bl_weights_find(&p->weight, g->weights, g->layer, p->weight_name, n,
-                                   g->state->hidden_size, err);
+                                   g->block->hidden_size, err);
 
     if (rc == BL_OK && g->net->config->qkv_bias)
         rc = bl_weights_vector(&p->bias, g->weights, g->layer, p->bias_name, n, err);
     if (rc != BL_OK)
         return rc;
-    p->y = bl_alloc(g->state->n_tokens, group_heads * d * sizeof(*p->y));
+    p->y = bl_alloc(g->block->n_tokens, group_heads * d * sizeof(*p->y));
     return p->y ? BL_OK : bl_fail_nomem(err, "attention");
 }
 
@@ -69,12 +69,12 @@ static bl_status open_projection(struct projection *p, const struct gqa *g, uint
 static bl_status project(const struct projection *p, const struct gqa *g, uint32_t head, uint32_t n,
                          struct bl_err *err)
 {
-    size_t d = g->net->qk_dim, hidden = g->state->hidden_size;
+    size_t d = g->net->qk_dim, hidden = g->block->hidden_size;
     bl_linear l = { .y = p->y,
                     .ldy = n * d,
                     .x = g->x,
                     .ldx = hidden,
-                    .n_tokens = g->state->n_tokens,
+                    .n_tokens = g->block->n_tokens,
                     .weight = p->weight,
                     .row = head * d,
                     .n_rows = n * d };
@@ -116,30 +116,34 @@ static bl_status attend_group(const struct gqa *g, uint32_t kv, uint32_t n, stru
     if (rc == BL_OK)
         rc = project(&g->v, g, kv, n, err);
     if (rc == BL_OK)
-        rc = bl_attention_rotate(g->q.y, heads.ldq, n_heads, d, &g->rope, g->state, n_threads, err);
+        rc = bl_attention_rotate(g->q.y, heads.ldq, n_heads, d, &g->rope, g->block, n_threads, err);
     if (rc == BL_OK)
-        rc = bl_attention_rotate(g->k.y, heads.ldk, n, d, &g->rope, g->state, n_threads, err);
+        rc = bl_attention_rotate(g->k.y, heads.ldk, n, d, &g->rope, g->block, n_threads, err);
     if (rc == BL_OK)
         rc =
-            bl_attention_heads_run(&heads, g->state->n_seqs, g->state->n_positions, n_threads, err);
+            bl_attention_heads_run(&heads, g->block->n_seqs, g->block->n_positions, n_threads, err);
     return rc;
 }
 
 static bl_status prepare(struct gqa *g, struct bl_err *err)
 {
     const bl_network *net = g->net;
-    size_t hidden = g->state->hidden_size, n_tokens = g->state->n_tokens;
+    size_t hidden = g->block->hidden_size, n_tokens = g->block->n_tokens;
     bl_activation seen = { .tap = BL_TAP_ATTENTION_INPUT,
                            .layer = g->layer,
                            .expert = -1,
+                           .first = g->block->first,
                            .n_rows = n_tokens,
                            .n_cols = hidden,
                            .ld = hidden };
     bl_status rc = bl_rope_init(&g->rope, net->rope_dim, net->config->rope_interleaved,
-                                net->inv_freq, net->rope_magnitude, g->state->n_positions, err);
+                                net->inv_freq, net->rope_magnitude, g->block->n_positions, err);
 
-    if (rc == BL_OK)
-        rc = bl_norm_hidden(&g->x, g->state, g->layer, "input_layernorm.weight", g->weights, err);
+    if (rc != BL_OK)
+        return rc;
+    g->x = bl_alloc(n_tokens, hidden * sizeof(*g->x));
+    rc = g->x ? bl_norm_block(g->x, g->block, g->layer, "input_layernorm.weight", g->weights, err)
+              : bl_fail_nomem(err, "attention");
     seen.value = g->x;
     if (rc == BL_OK)
         rc = bl_taps_show(g->taps, &seen, err);
@@ -155,12 +159,12 @@ static bl_status prepare(struct gqa *g, struct bl_err *err)
     return g->out ? BL_OK : bl_fail_nomem(err, "attention");
 }
 
-bl_status bl_attention_gqa(bl_state *state, uint32_t layer, const bl_weights *weights,
+bl_status bl_attention_gqa(bl_block *block, uint32_t layer, const bl_weights *weights,
                            const bl_taps *taps, struct bl_err *err)
 {
     const bl_network *net = weights->network;
     struct gqa g = {
-        .state = state,
+        .block = block,
         .layer = layer,
         .weights = weights,
         .taps = taps,
@@ -177,7 +181,7 @@ bl_status bl_attention_gqa(bl_state *state, uint32_t layer, const bl_weights *we
     for (uint32_t kv = 0; kv < net->n_kv_heads && rc == BL_OK; kv += g.group)
         rc = attend_group(&g, kv, (uint32_t)bl_min_u64(g.group, net->n_kv_heads - kv), err);
     if (rc == BL_OK)
-        rc = bl_attention_output(state, g.out, layer, weights, taps, err);
+        rc = bl_attention_output(block, g.out, layer, weights, taps, err);
     release(&g);
     return rc;
 }

@@ -14,7 +14,7 @@
 #include "model/norm.h"
 
 struct mla {
-    bl_state *state;
+    bl_block *block;
     uint32_t layer;
     const bl_weights *weights;
     const bl_taps *taps;
@@ -54,7 +54,7 @@ static bl_status project(float *y, const struct mla *m, const char *suffix, size
     bl_linear l = { .y = y,
                     .ldy = n,
                     .x = m->x,
-                    .ldx = m->state->hidden_size,
+                    .ldx = m->block->hidden_size,
                     .n_tokens = m->n_tokens,
                     .n_rows = n };
     bl_status rc = bl_weights_find(&l.weight, m->weights, m->layer, suffix, n, l.ldx, err);
@@ -69,6 +69,7 @@ static bl_status norm_latent(float *x, size_t ld, size_t n, const struct mla *m,
     const bl_activation seen = { .tap = tap,
                                  .layer = m->layer,
                                  .expert = -1,
+                                 .first = m->block->first,
                                  .n_rows = m->n_tokens,
                                  .n_cols = n,
                                  .ld = ld,
@@ -99,12 +100,14 @@ static bl_status make_latents(struct mla *m, struct bl_err *err)
     bl_activation seen = { .tap = BL_TAP_ATTENTION_INPUT,
                            .layer = m->layer,
                            .expert = -1,
+                           .first = m->block->first,
                            .n_rows = m->n_tokens,
                            .n_cols = hidden,
                            .ld = hidden };
-    bl_status rc =
-        bl_norm_hidden(&m->x, m->state, m->layer, "input_layernorm.weight", m->weights, err);
+    bl_status rc = allocate(&m->x, m->n_tokens, hidden, err);
 
+    if (rc == BL_OK)
+        rc = bl_norm_block(m->x, m->block, m->layer, "input_layernorm.weight", m->weights, err);
     seen.value = m->x;
     if (rc == BL_OK)
         rc = bl_taps_show(m->taps, &seen, err);
@@ -117,7 +120,7 @@ static bl_status make_latents(struct mla *m, struct bl_err *err)
                          "self_attn.kv_a_layernorm.weight", BL_TAP_KEY_LATENT, err);
     if (rc == BL_OK)
         rc = bl_attention_rotate(m->latent + c->kv_lora_rank, m->ld_latent, 1, 0, &m->rope,
-                                 m->state, m->weights->n_threads, err);
+                                 m->block, m->weights->n_threads, err);
     if (rc != BL_OK || c->q_lora_rank == 0)
         return rc;
     rc = allocate(&m->query, m->n_tokens, c->q_lora_rank, err);
@@ -158,7 +161,7 @@ static bl_status project_group(const struct mla *m, const bl_tensor *wq, const b
         rc = bl_linear_run(&k, m->weights, err);
     if (rc == BL_OK)
         rc = bl_attention_rotate(m->q + m->config->qk_nope_head_dim, n * qk, n, qk, &m->rope,
-                                 m->state, m->weights->n_threads, err);
+                                 m->block, m->weights->n_threads, err);
     return rc;
 }
 
@@ -186,7 +189,7 @@ static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, st
         .scale = m->net->softmax_scale,
     };
 
-    return bl_attention_heads_run(&heads, m->state->n_seqs, m->state->n_positions,
+    return bl_attention_heads_run(&heads, m->block->n_seqs, m->block->n_positions,
                                   m->weights->n_threads, err);
 }
 
@@ -220,28 +223,28 @@ static bl_status attend(struct mla *m, struct bl_err *err)
     return rc;
 }
 
-bl_status bl_attention_mla(bl_state *state, uint32_t layer, const bl_weights *weights,
+bl_status bl_attention_mla(bl_block *block, uint32_t layer, const bl_weights *weights,
                            const bl_taps *taps, struct bl_err *err)
 {
     const bl_network *net = weights->network;
-    struct mla m = { .state = state,
+    struct mla m = { .block = block,
                      .layer = layer,
                      .weights = weights,
                      .taps = taps,
                      .net = net,
                      .config = net->config,
-                     .n_tokens = state->n_tokens };
+                     .n_tokens = block->n_tokens };
     bl_status rc;
 
     m.ld_latent = (size_t)net->config->kv_lora_rank + net->rope_dim;
     rc = bl_rope_init(&m.rope, net->rope_dim, net->config->rope_interleaved, net->inv_freq,
-                      net->rope_magnitude, state->n_positions, err);
+                      net->rope_magnitude, block->n_positions, err);
     if (rc == BL_OK)
         rc = make_latents(&m, err);
     if (rc == BL_OK)
         rc = attend(&m, err);
     if (rc == BL_OK)
-        rc = bl_attention_output(state, m.out, layer, weights, taps, err);
+        rc = bl_attention_output(block, m.out, layer, weights, taps, err);
     release(&m);
     return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/par.h"
+#include "model/block.h"
 #include "model/slab.h"
 
 #include <inttypes.h>
@@ -88,16 +89,29 @@ bl_status bl_embed_rows(float *out, size_t ld, const int32_t *tokens, size_t n_t
     return rc;
 }
 
+struct embed_blocks {
+    const bl_state *state;
+    const bl_tensor *table;
+    const bl_weights *weights;
+};
+
+static bl_status embed_block(void *context, bl_block *block, struct bl_err *err)
+{
+    const struct embed_blocks *e = context;
+
+    return bl_embed_rows(block->hidden, block->hidden_size, e->state->token + block->first,
+                         block->n_tokens, e->table, e->weights, err);
+}
+
 bl_status bl_embed(bl_state *state, const bl_weights *weights, struct bl_err *err)
 {
     const bl_config *c = weights->network->config;
-    const bl_tensor *table;
-    bl_status rc = bl_ckpt_expect(&table, weights->ckpt, "model.embed_tokens.weight", c->vocab_size,
-                                  c->hidden_size, err);
+    struct embed_blocks e = { .state = state, .weights = weights };
+    bl_status rc = bl_ckpt_expect(&e.table, weights->ckpt, "model.embed_tokens.weight",
+                                  c->vocab_size, c->hidden_size, err);
 
     if (rc != BL_OK)
         return rc;
     state->n_layers_done = 0;
-    return bl_embed_rows(state->hidden, state->hidden_size, state->token, state->n_tokens, table,
-                         weights, err);
+    return bl_blocks_for(state, embed_block, &e, err);
 }

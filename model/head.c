@@ -9,7 +9,6 @@
 #include "model/slab.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 struct head_job {
     const bl_head *head;
@@ -119,10 +118,11 @@ bl_status bl_final_norm_with(float *out, const bl_state *state, const size_t *ro
                      .w = w,
                      .eps = weights->network->norm_eps };
 
-    for (size_t i = 0; i < n; i++)
-        memcpy(out + i * hidden, state->hidden + (rows ? rows[i] : i) * hidden,
-               hidden * sizeof(*out));
-    return bl_norm_run(&norm, weights->n_threads, err);
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < n && rc == BL_OK; i++)
+        rc = bl_matrix_read(out + i * hidden, &state->hidden, rows ? rows[i] : i, 1, err);
+    return rc == BL_OK ? bl_norm_run(&norm, weights->n_threads, err) : rc;
 }
 
 bl_status bl_final_norm(float *out, const bl_state *state, const size_t *rows, size_t n,

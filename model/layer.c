@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 #include "model/attention.h"
+#include "model/block.h"
+#include "model/hold.h"
 #include "model/mlp.h"
 #include "model/moe.h"
 #include "model/norm.h"
@@ -10,94 +12,147 @@
 #include <assert.h>
 #include <math.h>
 
-static bl_status run_dense(bl_state *state, uint32_t layer, const float *x,
-                           const bl_weights *weights, const bl_taps *taps, struct bl_err *err)
-{
-    bl_mlp mlp = { .prefix = "mlp.",
-                   .layer = layer,
-                   .width = weights->network->config->intermediate_size,
-                   .x = x,
-                   .y = state->hidden,
-                   .n_tokens = state->n_tokens,
-                   .add = true,
-                   .seen = { .expert = -1 } };
-    bl_status rc;
+/* One layer's step over the blocks of its state. */
+struct step {
+    bl_state *state;
+    uint32_t layer;
+    const bl_weights *weights; /* with a hold where there are several blocks */
+    const bl_taps *taps;
+    float *x, *inner; /* dense MLP: [block][hidden], [2][block][width] */
+    bl_moe *moe;
+};
 
-    mlp.inner = bl_alloc(mlp.n_tokens, 2 * (size_t)mlp.width * sizeof(*mlp.inner));
-    if (!mlp.inner)
-        return bl_fail_nomem(err, "dense MLP");
-    rc = bl_mlp_run(&mlp, weights, taps, err);
-    bl_free(mlp.inner);
-    return rc;
+static bl_status attend(void *context, bl_block *block, struct bl_err *err)
+{
+    const struct step *s = context;
+
+    return s->weights->network->mla ? bl_attention_mla(block, s->layer, s->weights, s->taps, err)
+                                    : bl_attention_gqa(block, s->layer, s->weights, s->taps, err);
 }
 
-static bl_status run_ffn(bl_state *state, uint32_t layer, const bl_weights *weights,
-                         const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
+static bl_status check_finite(const struct step *s, const bl_block *block, struct bl_err *err)
 {
-    size_t hidden = state->hidden_size;
-    bl_activation seen = { .tap = BL_TAP_FFN_INPUT,
-                           .layer = layer,
-                           .expert = -1,
-                           .n_rows = state->n_tokens,
-                           .n_cols = hidden,
-                           .ld = hidden };
-    float *x = NULL;
-    bl_status rc =
-        bl_norm_hidden(&x, state, layer, "post_attention_layernorm.weight", weights, err);
-
-    if (rc != BL_OK)
-        return rc;
-    seen.value = x;
-    rc = bl_taps_show(taps, &seen, err);
-    if (rc == BL_OK && bl_config_layer_is_moe(weights->network->config, layer))
-        rc = bl_moe_run(state, layer, x, weights, policy, taps, err);
-    else if (rc == BL_OK)
-        rc = run_dense(state, layer, x, weights, taps, err);
-    bl_free(x);
-    return rc;
-}
-
-static bl_status check_finite(const bl_state *state, uint32_t layer, const bl_weights *weights,
-                              struct bl_err *err)
-{
-    for (size_t t = 0; t < state->n_tokens; t++) {
-        const float *h = state->hidden + t * state->hidden_size;
+    for (size_t t = 0; t < block->n_tokens; t++) {
+        const float *h = block->hidden + t * block->hidden_size;
         float sum = 0; /* of x - x: 0, or NaN as soon as one x is not finite */
 
-        for (size_t i = 0; i < state->hidden_size; i++)
+        for (size_t i = 0; i < block->hidden_size; i++)
             sum += h[i] - h[i];
         if (isnan(sum))
             return bl_fail(err, BL_E_MISMATCH,
                            "%s: layer %u: the hidden state of token %zu is not finite",
-                           bl_ckpt_path(weights->ckpt), layer, t);
+                           bl_ckpt_path(s->weights->ckpt), s->layer, block->first + t);
     }
     return BL_OK;
+}
+
+/* The layer is done for these tokens. */
+static bl_status finish(const struct step *s, const bl_block *block, struct bl_err *err)
+{
+    const bl_activation seen = { .tap = BL_TAP_HIDDEN,
+                                 .layer = s->layer,
+                                 .expert = -1,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
+                                 .n_cols = block->hidden_size,
+                                 .ld = block->hidden_size,
+                                 .value = block->hidden };
+    bl_status rc = check_finite(s, block, err);
+
+    return rc == BL_OK ? bl_taps_show(s->taps, &seen, err) : rc;
+}
+
+static bl_status dense_block(void *context, bl_block *block, struct bl_err *err)
+{
+    const struct step *s = context;
+    const bl_activation seen = { .tap = BL_TAP_FFN_INPUT,
+                                 .layer = s->layer,
+                                 .expert = -1,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
+                                 .n_cols = block->hidden_size,
+                                 .ld = block->hidden_size,
+                                 .value = s->x };
+    bl_mlp mlp = { .prefix = "mlp.",
+                   .layer = s->layer,
+                   .width = s->weights->network->config->intermediate_size,
+                   .x = s->x,
+                   .y = block->hidden,
+                   .n_tokens = block->n_tokens,
+                   .add = true,
+                   .inner = s->inner,
+                   .seen = { .expert = -1, .first = block->first } };
+    bl_status rc =
+        bl_norm_block(s->x, block, s->layer, "post_attention_layernorm.weight", s->weights, err);
+
+    if (rc == BL_OK)
+        rc = bl_taps_show(s->taps, &seen, err);
+    if (rc == BL_OK)
+        rc = bl_mlp_run(&mlp, s->weights, s->taps, err);
+    return rc == BL_OK ? finish(s, block, err) : rc;
+}
+
+static bl_status run_dense(struct step *s, struct bl_err *err)
+{
+    size_t n = bl_block_tokens(s->state), width = s->weights->network->config->intermediate_size;
+    bl_status rc;
+
+    s->x = bl_alloc(n, s->state->hidden_size * sizeof(*s->x));
+    s->inner = bl_alloc(n, 2 * width * sizeof(*s->inner));
+    rc = s->x && s->inner ? bl_blocks_for(s->state, dense_block, s, err)
+                          : bl_fail_nomem(err, "dense MLP");
+    bl_free(s->x);
+    bl_free(s->inner);
+    return rc;
+}
+
+static bl_status route_block(void *context, bl_block *block, struct bl_err *err)
+{
+    return bl_moe_route(((struct step *)context)->moe, block, err);
+}
+
+static bl_status shared_block(void *context, bl_block *block, struct bl_err *err)
+{
+    const struct step *s = context;
+    bl_status rc = bl_moe_shared(s->moe, block, err);
+
+    return rc == BL_OK ? finish(s, block, err) : rc;
+}
+
+static bl_status run_moe(struct step *s, const bl_router_policy *policy, struct bl_err *err)
+{
+    bl_status rc = bl_moe_begin(&s->moe, s->state, s->layer, s->weights, policy, s->taps, err);
+
+    if (rc == BL_OK)
+        rc = bl_blocks_for(s->state, route_block, s, err);
+    if (rc == BL_OK)
+        rc = bl_moe_experts(s->moe, err);
+    if (rc == BL_OK)
+        rc = bl_blocks_for(s->state, shared_block, s, err);
+    bl_moe_end(s->moe);
+    return rc;
 }
 
 bl_status bl_layer_step(bl_state *state, uint32_t layer, const bl_weights *weights,
                         const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
 {
-    const bl_activation seen = { .tap = BL_TAP_HIDDEN,
-                                 .layer = layer,
-                                 .expert = -1,
-                                 .n_rows = state->n_tokens,
-                                 .n_cols = state->hidden_size,
-                                 .ld = state->hidden_size,
-                                 .value = state->hidden };
+    const bl_config *config = weights->network->config;
+    bl_hold hold = { 0 };
+    bl_weights held = *weights;
+    struct step step = { .state = state, .layer = layer, .weights = &held, .taps = taps };
     bl_status rc;
 
     assert(layer == state->n_layers_done);
-    assert(state->hidden_size == weights->network->config->hidden_size);
-    if (weights->network->mla)
-        rc = bl_attention_mla(state, layer, weights, taps, err);
-    else
-        rc = bl_attention_gqa(state, layer, weights, taps, err);
+    assert(state->hidden_size == config->hidden_size);
+    if (bl_block_tokens(state) < state->n_tokens)
+        held.hold = &hold;
+    rc = bl_blocks_for(state, attend, &step, err);
+    bl_hold_release(&hold);
     if (rc == BL_OK)
-        rc = run_ffn(state, layer, weights, policy, taps, err);
+        rc = bl_config_layer_is_moe(config, layer) ? run_moe(&step, policy, err)
+                                                   : run_dense(&step, err);
+    bl_hold_release(&hold);
     if (rc == BL_OK)
-        rc = check_finite(state, layer, weights, err);
-    if (rc != BL_OK)
-        return rc;
-    state->n_layers_done = layer + 1;
-    return bl_taps_show(taps, &seen, err);
+        state->n_layers_done = layer + 1;
+    return rc;
 }

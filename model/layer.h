@@ -10,6 +10,10 @@
  *         rc = bl_layer_step(&state, layer, &weights, NULL, NULL, err);
  *     ... bl_final_norm(), bl_head_run()
  *
+ * Tokens pass in blocks of whole sequences (the state's room): attention, router, dense MLP and
+ * shared expert see one block at a time with their weights held, experts all their tokens.
+ * In blocks that are multiples of BL_LINEAR_TOKENS (linear.h) the result has the same bits.
+ *
  * Which attention and which FFN follows from the configuration. After a failure the state is
  * neither before nor after the layer: load a saved one, or begin again.
  */

@@ -1,65 +1,155 @@
-/* linear.c - see linear.h. */
+/*
+ * linear.c - see linear.h. Every product is made of the same BLAS calls, on tiles of BL_LINEAR_TOKENS
+ * tokens and the rows between two multiples of TILE_ROWS; the ways differ in who decodes what:
+ *
+ *   by rows   a thread decodes the rows of a tile into its own buffer, which stays in its cache,
+ *             and multiplies them with all tokens: nothing waits for anything
+ *   by slabs  all threads decode a slab, then share its tiles of rows and tokens: for matrices of
+ *             too few rows to go round
+ *   held      the matrix is decoded already
+ */
 #include "model/linear.h"
 
 #include "base/alloc.h"
 #include "base/linalg.h"
 #include "base/par.h"
 #include "base/size.h"
+#include "model/hold.h"
 #include "model/slab.h"
 
-enum { TILE_TOKENS = 256, TILE_ROWS = 128 };
+enum { TILE_ROWS = 128, ROUNDS = 4 /* tiles for each thread that go round well enough */ };
 
 struct product {
     const bl_linear *linear;
-    const float *slab; /* rows [row, end) of the weight */
+    const bl_weights *weights;
+    const float *values; /* rows [row, end) of the weight */
     uint64_t row, end;
+    uint64_t tile_rows;
     size_t n_token_tiles;
+    float *tile; /* by rows: [n_threads][tile_rows][n_cols] */
 };
+
+/* Rows of a tile: TILE_ROWS, or as many as a slab has. Depends on the tensor alone. */
+static uint64_t tile_rows_of(const bl_tensor *w)
+{
+    return bl_min_u64(TILE_ROWS, bl_slab_rows(w));
+}
+
+/* Tile i of rows [row, end): up to the next multiple of the tile's size. */
+static void find_tile(uint64_t *first, uint64_t *n, const struct product *p, size_t i)
+{
+    uint64_t start = (p->row / p->tile_rows + i) * p->tile_rows;
+
+    *first = bl_max_u64(start, p->row);
+    *n = bl_min_u64(start + p->tile_rows, p->end) - *first;
+}
+
+static size_t count_tiles(const struct product *p)
+{
+    return (size_t)(bl_ceil_div_u64(p->end, p->tile_rows) - p->row / p->tile_rows);
+}
+
+static void multiply(const bl_linear *l, size_t token_tile, const float *w, uint64_t row,
+                     uint64_t n_rows)
+{
+    size_t k = (size_t)l->weight->n_cols, token = token_tile * BL_LINEAR_TOKENS;
+    size_t n_tokens = (size_t)bl_min_u64(BL_LINEAR_TOKENS, l->n_tokens - token);
+
+    bl_sgemm_nt(n_tokens, (size_t)n_rows, k, 1.0f, l->x + token * l->ldx, l->ldx, w, k,
+                l->add ? 1.0f : 0.0f, l->y + token * l->ldy + (row - l->row), l->ldy);
+}
+
+static bl_status multiply_rows(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct product *p = context;
+    float *tile = p->tile + (size_t)i_thread * p->tile_rows * p->linear->weight->n_cols;
+    uint64_t row, n_rows;
+    bl_status rc;
+
+    find_tile(&row, &n_rows, p, i);
+    rc = bl_ckpt_read_rows(p->weights->ckpt, p->linear->weight, row, n_rows, tile, err);
+    for (size_t t = 0; t < p->n_token_tiles && rc == BL_OK; t++)
+        multiply(p->linear, t, tile, row, n_rows);
+    return rc;
+}
+
+static bl_status run_by_rows(struct product *p, struct bl_err *err)
+{
+    size_t n_values = (size_t)(p->tile_rows * p->linear->weight->n_cols), n_tiles = count_tiles(p);
+    size_t n_threads = (size_t)bl_min_u64((uint64_t)p->weights->n_threads, n_tiles);
+    bl_status rc;
+
+    p->tile = bl_alloc(n_threads, n_values * sizeof(*p->tile));
+    if (!p->tile)
+        return bl_fail_nomem(err, p->linear->weight->name);
+    rc = bl_par_for(n_tiles, p->weights->n_threads, multiply_rows, p, err);
+    bl_free(p->tile);
+    return rc;
+}
 
 static bl_status multiply_tile(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct product *p = context;
-    const bl_linear *l = p->linear;
-    size_t k = (size_t)l->weight->n_cols;
-    size_t token = i % p->n_token_tiles * TILE_TOKENS;
-    size_t n_tokens = bl_min_u64(TILE_TOKENS, l->n_tokens - token);
-    uint64_t row = p->row + i / p->n_token_tiles * TILE_ROWS;
-    size_t n_rows = bl_min_u64(TILE_ROWS, p->end - row);
+    uint64_t row, n_rows;
 
     (void)i_thread;
     (void)err;
-    bl_sgemm_nt(n_tokens, n_rows, k, 1.0f, l->x + token * l->ldx, l->ldx,
-                p->slab + (row - p->row) * k, k, l->add ? 1.0f : 0.0f,
-                l->y + token * l->ldy + (row - l->row), l->ldy);
+    find_tile(&row, &n_rows, p, i / p->n_token_tiles);
+    multiply(p->linear, i % p->n_token_tiles,
+             p->values + (row - p->row) * p->linear->weight->n_cols, row, n_rows);
     return BL_OK;
+}
+
+static bl_status run_decoded(struct product *p, struct bl_err *err)
+{
+    return bl_par_for(count_tiles(p) * p->n_token_tiles, p->weights->n_threads, multiply_tile, p,
+                      err);
+}
+
+static bl_status run_by_slabs(struct product *p, struct bl_err *err)
+{
+    const bl_tensor *w = p->linear->weight;
+    uint64_t end = p->end, rows = bl_slab_rows(w) / p->tile_rows * p->tile_rows;
+    float *slab =
+        bl_alloc((size_t)bl_min_u64(rows, end - p->row), (size_t)w->n_cols * sizeof(*slab));
+    bl_status rc = BL_OK;
+
+    if (!slab)
+        return bl_fail_nomem(err, w->name);
+    p->values = slab;
+    for (uint64_t row = p->row; row < end && rc == BL_OK; row = p->end) {
+        p->row = row;
+        p->end = bl_min_u64(end, row - row % rows + rows);
+        rc = bl_slab_decode(slab, p->weights, w, row, p->end - row, err);
+        if (rc == BL_OK)
+            rc = run_decoded(p, err);
+    }
+    bl_free(slab);
+    return rc;
 }
 
 bl_status bl_linear_run(const bl_linear *linear, const bl_weights *weights, struct bl_err *err)
 {
     const bl_tensor *w = linear->weight;
-    uint64_t end = linear->row + linear->n_rows;
-    size_t slab_rows = (size_t)bl_min_u64(linear->n_rows, bl_slab_rows(w));
-    struct product p = { .linear = linear };
+    struct product p = { .linear = linear,
+                         .weights = weights,
+                         .row = linear->row,
+                         .end = linear->row + linear->n_rows,
+                         .tile_rows = tile_rows_of(w) };
+    const float *whole = NULL;
     bl_status rc = BL_OK;
-    float *slab;
 
-    if (linear->n_tokens == 0)
+    if (linear->n_tokens == 0 || linear->n_rows == 0)
         return BL_OK;
-    slab = bl_alloc(slab_rows, (size_t)w->n_cols * sizeof(*slab));
-    if (!slab)
-        return bl_fail_nomem(err, w->name);
-    p.slab = slab;
-    p.n_token_tiles = (size_t)bl_ceil_div_u64(linear->n_tokens, TILE_TOKENS);
-    for (uint64_t row = linear->row; row < end && rc == BL_OK; row = p.end) {
-        p.row = row;
-        p.end = bl_slab_end(w, row, end);
-        rc = bl_slab_decode(slab, weights, w, row, p.end - row, err);
-        if (rc == BL_OK)
-            rc = bl_par_for(p.n_token_tiles * (size_t)bl_ceil_div_u64(p.end - row, TILE_ROWS),
-                            weights->n_threads, multiply_tile, &p, err);
+    p.n_token_tiles = (size_t)bl_ceil_div_u64(linear->n_tokens, BL_LINEAR_TOKENS);
+    if (weights->hold) {
+        rc = bl_hold_get(&whole, weights->hold, weights, w, err);
+        p.values = whole ? whole + linear->row * w->n_cols : NULL;
+        return rc == BL_OK ? run_decoded(&p, err) : rc;
     }
-    bl_free(slab);
-    return rc;
+    if (p.n_token_tiles == 1 || count_tiles(&p) >= ROUNDS * (size_t)weights->n_threads)
+        return run_by_rows(&p, err);
+    return run_by_slabs(&p, err);
 }
 
 void bl_linear_add_bias(float *y, size_t ldy, size_t n_tokens, const float *bias, size_t n)

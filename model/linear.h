@@ -2,14 +2,17 @@
  * linear.h - Y = X W^T with W in the checkpoint: each row of W is read and decoded once, used for
  * every token, and dropped.
  *
- * W passes in slabs (slab.h); the product is made of one-thread BLAS calls on fixed tiles inside
- * one parallel loop, so on one CPU the result has the same bits at any thread count.
- * Memory: one slab.
+ * The product is made of one-thread BLAS calls on tiles whose place and size depend on the tensor
+ * and on multiples of BL_LINEAR_TOKENS, inside parallel loops: on one CPU the result has the same
+ * bits at any thread count, and in whatever blocks the tokens come, as long as these are multiples.
+ * Memory: one slab (slab.h), or a tile of 128 rows for each thread.
  */
 #ifndef BL_MODEL_LINEAR_H
 #define BL_MODEL_LINEAR_H
 
 #include "model/weights.h"
+
+enum { BL_LINEAR_TOKENS = 256 }; /* of a tile */
 
 typedef struct bl_linear {
     float *y; /* [n_tokens][n_rows], rows ldy apart */

@@ -3,49 +3,59 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "model/hold.h"
 #include "model/linear.h"
 #include "model/mlp.h"
+#include "model/norm.h"
 #include "model/rows.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct moe {
+enum { PREFIX_BYTES = 32, SUFFIX_BYTES = 64 };
+
+struct bl_moe {
     bl_state *state;
     uint32_t layer;
-    const float *x;
-    const bl_weights *weights;
+    bl_weights weights; /* its hold is for the blocks of router and shared expert */
+    bl_hold hold;
     const bl_taps *taps;
     const bl_config *config;
     bl_router router;
     float *bias;          /* [E], or NULL */
-    float *logits;        /* [T][E] */
+    bl_matrix x;          /* [T][hidden]: the normalised input */
+    float *block_x;       /* [block][hidden] where x is spilled */
+    float *logits;        /* [block][E] */
     float *scratch;       /* [n_threads][2 E + n_group] */
+    float *inner;         /* [2][block][shared width] */
     uint32_t *choice;     /* [T][k] */
     float *choice_weight; /* [T][k] */
     size_t *start;        /* [E + 1]: where each expert's rows begin in token and weight */
     uint32_t *token;      /* rows by expert, ascending token within */
     float *weight;
     size_t most; /* rows of the busiest expert */
-    float *gathered, *result, *inner;
 };
 
-static void release(struct moe *m)
+void bl_moe_end(bl_moe *m)
 {
+    if (!m)
+        return;
+    bl_hold_release(&m->hold);
+    bl_matrix_release(&m->x);
     bl_free(m->bias);
+    bl_free(m->block_x);
     bl_free(m->logits);
     bl_free(m->scratch);
+    bl_free(m->inner);
     bl_free(m->choice);
     bl_free(m->choice_weight);
     bl_free(m->start);
     bl_free(m->token);
     bl_free(m->weight);
-    bl_free(m->gathered);
-    bl_free(m->result);
-    bl_free(m->inner);
+    bl_free(m);
 }
 
-static bl_status set_router(struct moe *m, const bl_router_policy *policy, struct bl_err *err)
+static bl_status set_router(bl_moe *m, const bl_router_policy *policy, struct bl_err *err)
 {
     const bl_config *c = m->config;
     uint32_t n_used =
@@ -65,7 +75,7 @@ static bl_status set_router(struct moe *m, const bl_router_policy *policy, struc
         return bl_fail(err, BL_E_USAGE, "%u experts per token, the model has %u", n_used,
                        c->n_experts);
     if (c->router_bias) {
-        bl_status rc = bl_weights_vector(&m->bias, m->weights, m->layer,
+        bl_status rc = bl_weights_vector(&m->bias, &m->weights, m->layer,
                                          "mlp.gate.e_score_correction_bias", c->n_experts, err);
 
         if (rc != BL_OK)
@@ -75,64 +85,136 @@ static bl_status set_router(struct moe *m, const bl_router_policy *policy, struc
     return BL_OK;
 }
 
+static bl_status allocate(bl_moe *m, struct bl_err *err)
+{
+    const size_t n_tokens = m->state->n_tokens, n_block = bl_block_tokens(m->state);
+    const size_t e = m->router.n_experts, k = m->router.n_used, hidden = m->state->hidden_size;
+    bl_status rc = bl_matrix_init(&m->x, n_tokens, hidden, m->state->room.scratch, err);
+
+    if (rc != BL_OK)
+        return rc;
+    if (m->x.file)
+        m->block_x = bl_alloc(n_block, hidden * sizeof(*m->block_x));
+    m->logits = bl_alloc(n_block, e * sizeof(*m->logits));
+    m->scratch =
+        bl_alloc((size_t)m->weights.n_threads, (2 * e + m->router.n_group) * sizeof(*m->scratch));
+    m->choice = bl_alloc(n_tokens, k * sizeof(*m->choice));
+    m->choice_weight = bl_alloc(n_tokens, k * sizeof(*m->choice_weight));
+    if ((m->x.file && !m->block_x) || !m->logits || !m->scratch || !m->choice || !m->choice_weight)
+        return bl_fail_nomem(err, "router");
+    return BL_OK;
+}
+
+bl_status bl_moe_begin(bl_moe **out, bl_state *state, uint32_t layer, const bl_weights *weights,
+                       const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
+{
+    bl_moe *m = bl_calloc(1, sizeof(*m));
+    bl_status rc;
+
+    if (!m)
+        return bl_fail_nomem(err, "router");
+    m->state = state;
+    m->layer = layer;
+    m->weights = *weights;
+    m->weights.hold = bl_block_tokens(state) < state->n_tokens ? &m->hold : NULL;
+    m->taps = taps;
+    m->config = weights->network->config;
+    rc = set_router(m, policy, err);
+    if (rc == BL_OK)
+        rc = allocate(m, err);
+    if (rc == BL_OK)
+        *out = m;
+    else
+        bl_moe_end(m);
+    return rc;
+}
+
+/* Where the block's rows of x are, or are made before they go to the file. */
+static float *x_of_block(const bl_moe *m, const bl_block *block)
+{
+    return m->block_x ? m->block_x : m->x.values + block->first * m->x.n_cols;
+}
+
+static bl_status normalise(bl_moe *m, const bl_block *block, struct bl_err *err)
+{
+    float *x = x_of_block(m, block);
+    const bl_activation seen = { .tap = BL_TAP_FFN_INPUT,
+                                 .layer = m->layer,
+                                 .expert = -1,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
+                                 .n_cols = block->hidden_size,
+                                 .ld = block->hidden_size,
+                                 .value = x };
+    bl_status rc =
+        bl_norm_block(x, block, m->layer, "post_attention_layernorm.weight", &m->weights, err);
+
+    if (rc == BL_OK && m->x.file)
+        rc = bl_matrix_write(&m->x, block->first, block->n_tokens, x, err);
+    return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
+}
+
+struct choosing {
+    bl_moe *m;
+    size_t first; /* the state's token of the block's first */
+};
+
 static void choose_rows(void *context, size_t row, size_t n_rows, int i_thread)
 {
-    struct moe *m = context;
+    const struct choosing *c = context;
+    bl_moe *m = c->m;
     size_t k = m->router.n_used, e = m->router.n_experts;
     float *scratch = m->scratch + (size_t)i_thread * (2 * e + m->router.n_group);
 
     for (size_t t = row; t < row + n_rows; t++)
-        bl_router_choose(m->choice + t * k, m->choice_weight + t * k, &m->router, m->logits + t * e,
-                         scratch);
+        bl_router_choose(m->choice + (c->first + t) * k, m->choice_weight + (c->first + t) * k,
+                         &m->router, m->logits + t * e, scratch);
 }
 
-static bl_status show_routing(const struct moe *m, bl_tap tap, struct bl_err *err)
+static bl_status show_routing(const bl_moe *m, const bl_block *block, bl_tap tap,
+                              struct bl_err *err)
 {
     bool logits = tap == BL_TAP_ROUTER_LOGITS;
-    size_t n = logits ? m->router.n_experts : m->router.n_used;
+    size_t n = logits ? m->router.n_experts : m->router.n_used, at = block->first * n;
     const bl_activation seen = { .tap = tap,
                                  .layer = m->layer,
                                  .expert = -1,
-                                 .n_rows = m->state->n_tokens,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
                                  .n_cols = n,
                                  .ld = n,
-                                 .value = logits ? m->logits : m->choice_weight,
-                                 .choice = logits ? NULL : m->choice };
+                                 .value = logits ? m->logits : m->choice_weight + at,
+                                 .choice = logits ? NULL : m->choice + at };
 
     return bl_taps_show(m->taps, &seen, err);
 }
 
-static bl_status route(struct moe *m, struct bl_err *err)
+bl_status bl_moe_route(bl_moe *m, const bl_block *block, struct bl_err *err)
 {
-    const size_t n_tokens = m->state->n_tokens, e = m->router.n_experts, k = m->router.n_used;
-    const int n_threads = m->weights->n_threads;
-    bl_linear gate = {
-        .ldy = e, .x = m->x, .ldx = m->state->hidden_size, .n_tokens = n_tokens, .n_rows = e
-    };
-    bl_status rc =
-        bl_weights_find(&gate.weight, m->weights, m->layer, "mlp.gate.weight", e, gate.ldx, err);
+    const size_t e = m->router.n_experts;
+    struct choosing choosing = { m, block->first };
+    bl_linear gate = { .y = m->logits,
+                       .ldy = e,
+                       .x = x_of_block(m, block),
+                       .ldx = block->hidden_size,
+                       .n_tokens = block->n_tokens,
+                       .n_rows = e };
+    bl_status rc = normalise(m, block, err);
 
-    if (rc != BL_OK)
-        return rc;
-    m->logits = bl_alloc(n_tokens, e * sizeof(*m->logits));
-    m->scratch = bl_alloc((size_t)n_threads, (2 * e + m->router.n_group) * sizeof(*m->scratch));
-    m->choice = bl_alloc(n_tokens, k * sizeof(*m->choice));
-    m->choice_weight = bl_alloc(n_tokens, k * sizeof(*m->choice_weight));
-    if (!m->logits || !m->scratch || !m->choice || !m->choice_weight)
-        return bl_fail_nomem(err, "router");
-    gate.y = m->logits;
-    rc = bl_linear_run(&gate, m->weights, err);
     if (rc == BL_OK)
-        rc = show_routing(m, BL_TAP_ROUTER_LOGITS, err);
+        rc = bl_weights_find(&gate.weight, &m->weights, m->layer, "mlp.gate.weight", e, gate.ldx,
+                             err);
     if (rc == BL_OK)
-        rc = bl_rows_for(n_tokens, n_threads, choose_rows, m, err);
+        rc = bl_linear_run(&gate, &m->weights, err);
     if (rc == BL_OK)
-        rc = show_routing(m, BL_TAP_ROUTER_CHOICE, err);
-    return rc;
+        rc = show_routing(m, block, BL_TAP_ROUTER_LOGITS, err);
+    if (rc == BL_OK)
+        rc = bl_rows_for(block->n_tokens, m->weights.n_threads, choose_rows, &choosing, err);
+    return rc == BL_OK ? show_routing(m, block, BL_TAP_ROUTER_CHOICE, err) : rc;
 }
 
 /* Sort the (token, expert) pairs by expert: a counting sort, so tokens stay in order. */
-static bl_status sort_by_expert(struct moe *m, struct bl_err *err)
+static bl_status sort_by_expert(bl_moe *m, struct bl_err *err)
 {
     const size_t k = m->router.n_used, n = m->state->n_tokens * k, e = m->router.n_experts;
     size_t *next;
@@ -160,135 +242,152 @@ static bl_status sort_by_expert(struct moe *m, struct bl_err *err)
     return BL_OK;
 }
 
-/* The rows of one expert: gather its tokens' x, add its weighted result to their hidden states. */
-struct expert_rows {
-    const struct moe *m;
-    const uint32_t *token;
-    const float *weight;
+/* Buffers for a run of at most `rows` of an expert's tokens. */
+struct expert_run {
+    bl_moe *m;
+    const bl_weights *weights;
+    uint32_t expert;
+    size_t rows;
+    float *gathered, *result, *inner;
 };
 
-static void gather_rows(void *context, size_t row, size_t n_rows, int i_thread)
+/* Tokens [at, at + n) of the sorted list: gather x, compute, add to their hidden states. */
+static bl_status run_rows(const struct expert_run *run, size_t at, size_t n, struct bl_err *err)
 {
-    const struct expert_rows *r = context;
-    size_t hidden = r->m->state->hidden_size;
-
-    (void)i_thread;
-    for (size_t i = row; i < row + n_rows; i++)
-        memcpy(r->m->gathered + i * hidden, r->m->x + r->token[i] * hidden, hidden * sizeof(float));
-}
-
-static void add_rows(void *context, size_t row, size_t n_rows, int i_thread)
-{
-    const struct expert_rows *r = context;
-    size_t hidden = r->m->state->hidden_size;
-
-    (void)i_thread;
-    for (size_t i = row; i < row + n_rows; i++) {
-        float *to = r->m->state->hidden + r->token[i] * hidden;
-        const float *from = r->m->result + i * hidden, w = r->weight[i];
-
-        for (size_t j = 0; j < hidden; j++)
-            to[j] += w * from[j];
-    }
-}
-
-static bl_status run_expert(struct moe *m, uint32_t expert, struct bl_err *err)
-{
-    const size_t n = m->start[expert + 1] - m->start[expert], hidden = m->state->hidden_size;
-    const int n_threads = m->weights->n_threads;
-    struct expert_rows rows = { m, m->token + m->start[expert], m->weight + m->start[expert] };
-    char prefix[32];
+    bl_moe *m = run->m;
+    const size_t hidden = m->state->hidden_size;
+    const int n_threads = m->weights.n_threads;
+    char prefix[PREFIX_BYTES];
     bl_activation seen = { .tap = BL_TAP_EXPERT_INPUT,
                            .layer = m->layer,
-                           .expert = (int32_t)expert,
+                           .expert = (int32_t)run->expert,
                            .n_rows = n,
                            .n_cols = hidden,
                            .ld = hidden,
-                           .value = m->gathered,
-                           .token = rows.token,
-                           .weight = rows.weight };
+                           .value = run->gathered,
+                           .token = m->token + at,
+                           .weight = m->weight + at };
     bl_mlp mlp = { .prefix = prefix,
                    .layer = m->layer,
                    .width = m->config->moe_intermediate_size,
-                   .x = m->gathered,
-                   .y = m->result,
+                   .x = run->gathered,
+                   .y = run->result,
                    .n_tokens = n,
-                   .inner = m->inner,
+                   .inner = run->inner,
                    .seen = seen };
-    bl_status rc;
+    bl_status rc = bl_matrix_gather(run->gathered, &m->x, m->token + at, n, n_threads, err);
 
-    snprintf(prefix, sizeof(prefix), "mlp.experts.%u.", expert);
-    rc = bl_rows_for(n, n_threads, gather_rows, &rows, err);
+    snprintf(prefix, sizeof(prefix), "mlp.experts.%u.", run->expert);
     if (rc == BL_OK)
         rc = bl_taps_show(m->taps, &seen, err);
     if (rc == BL_OK)
-        rc = bl_mlp_run(&mlp, m->weights, m->taps, err);
+        rc = bl_mlp_run(&mlp, run->weights, m->taps, err);
     seen.tap = BL_TAP_EXPERT_OUTPUT;
-    seen.value = m->result;
+    seen.value = run->result;
     if (rc == BL_OK)
         rc = bl_taps_show(m->taps, &seen, err);
-    return rc == BL_OK ? bl_rows_for(n, n_threads, add_rows, &rows, err) : rc;
-}
-
-static bl_status run_experts(struct moe *m, struct bl_err *err)
-{
-    size_t hidden = m->state->hidden_size, width = m->config->moe_intermediate_size;
-    bl_status rc = BL_OK;
-
-    m->gathered = bl_alloc(m->most, hidden * sizeof(*m->gathered));
-    m->result = bl_alloc(m->most, hidden * sizeof(*m->result));
-    m->inner = bl_alloc(m->most, 2 * width * sizeof(*m->inner));
-    if (!m->gathered || !m->result || !m->inner)
-        return bl_fail_nomem(err, "experts");
-    for (uint32_t e = 0; e < m->router.n_experts && rc == BL_OK; e++)
-        if (m->start[e + 1] > m->start[e])
-            rc = run_expert(m, e, err);
+    if (rc == BL_OK)
+        rc = bl_matrix_add(&m->state->hidden, m->token + at, m->weight + at, run->result, n,
+                           n_threads, err);
     return rc;
 }
 
-static bl_status run_shared(struct moe *m, struct bl_err *err)
+/* All tokens of one expert; held where they need several runs. */
+static bl_status run_expert(struct expert_run *run, struct bl_err *err)
 {
+    const bl_moe *m = run->m;
+    size_t end = m->start[run->expert + 1];
+    bl_weights weights = m->weights;
+    bl_hold hold = { 0 };
+    bl_status rc = BL_OK;
+
+    weights.hold = end - m->start[run->expert] > run->rows ? &hold : NULL;
+    run->weights = &weights;
+    for (size_t at = m->start[run->expert]; at < end && rc == BL_OK; at += run->rows)
+        rc = run_rows(run, at, (size_t)bl_min_u64(run->rows, end - at), err);
+    bl_hold_release(&hold);
+    return rc;
+}
+
+static void prefetch(const bl_moe *m, const char *prefix)
+{
+    static const char *const names[] = { "gate_proj.weight", "up_proj.weight", "down_proj.weight" };
+    char suffix[SUFFIX_BYTES];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        snprintf(suffix, sizeof(suffix), "%s%s", prefix, names[i]);
+        bl_weights_prefetch(&m->weights, m->layer, suffix);
+    }
+}
+
+/* The first expert from e on that any token chose. */
+static uint32_t next_chosen(const bl_moe *m, uint32_t e)
+{
+    while (e < m->router.n_experts && m->start[e + 1] == m->start[e])
+        e++;
+    return e;
+}
+
+/* What comes after expert e: the next one with tokens, or the shared one. */
+static void prefetch_after(const bl_moe *m, uint32_t e)
+{
+    uint32_t next = next_chosen(m, e + 1);
+    char prefix[PREFIX_BYTES];
+
+    snprintf(prefix, sizeof(prefix), "mlp.experts.%u.", next);
+    prefetch(m, next < m->router.n_experts ? prefix : "mlp.shared_experts.");
+}
+
+bl_status bl_moe_experts(bl_moe *m, struct bl_err *err)
+{
+    size_t hidden = m->state->hidden_size, width = m->config->moe_intermediate_size;
+    struct expert_run run = { .m = m };
+    bl_status rc = sort_by_expert(m, err);
+
+    if (rc != BL_OK)
+        return rc;
+    bl_free(m->choice); /* in token and weight now */
+    bl_free(m->choice_weight);
+    m->choice = NULL;
+    m->choice_weight = NULL;
+    run.rows = (size_t)bl_min_u64(bl_max_u64(m->most, 1), bl_block_tokens(m->state));
+    run.gathered = bl_alloc(run.rows, hidden * sizeof(*run.gathered));
+    run.result = bl_alloc(run.rows, hidden * sizeof(*run.result));
+    run.inner = bl_alloc(run.rows, 2 * width * sizeof(*run.inner));
+    if (!run.gathered || !run.result || !run.inner)
+        rc = bl_fail_nomem(err, "experts");
+    for (run.expert = next_chosen(m, 0); run.expert < m->router.n_experts && rc == BL_OK;
+         run.expert = next_chosen(m, run.expert + 1)) {
+        prefetch_after(m, run.expert);
+        rc = run_expert(&run, err);
+    }
+    bl_free(run.gathered);
+    bl_free(run.result);
+    bl_free(run.inner);
+    return rc;
+}
+
+bl_status bl_moe_shared(bl_moe *m, bl_block *block, struct bl_err *err)
+{
+    float *x = x_of_block(m, block);
     bl_mlp mlp = { .prefix = "mlp.shared_experts.",
                    .layer = m->layer,
-                   .x = m->x,
-                   .y = m->state->hidden,
-                   .n_tokens = m->state->n_tokens,
+                   .width = m->config->n_shared_experts * m->config->moe_intermediate_size,
+                   .x = x,
+                   .y = block->hidden,
+                   .n_tokens = block->n_tokens,
                    .add = true,
-                   .seen = { .expert = -1 } };
-    float *inner;
-    bl_status rc;
+                   .seen = { .expert = -1, .first = block->first } };
+    bl_status rc = BL_OK;
 
     if (m->config->n_shared_experts == 0)
         return BL_OK;
-    mlp.width = m->config->n_shared_experts * m->config->moe_intermediate_size;
-    inner = bl_alloc(mlp.n_tokens, 2 * (size_t)mlp.width * sizeof(*inner));
-    if (!inner)
+    if (!m->inner)
+        m->inner = bl_alloc(bl_block_tokens(m->state), 2 * (size_t)mlp.width * sizeof(*m->inner));
+    if (!m->inner)
         return bl_fail_nomem(err, "shared expert");
-    mlp.inner = inner;
-    rc = bl_mlp_run(&mlp, m->weights, m->taps, err);
-    bl_free(inner);
-    return rc;
-}
-
-bl_status bl_moe_run(bl_state *state, uint32_t layer, const float *x, const bl_weights *weights,
-                     const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
-{
-    struct moe m = { .state = state,
-                     .layer = layer,
-                     .x = x,
-                     .weights = weights,
-                     .taps = taps,
-                     .config = weights->network->config };
-    bl_status rc = set_router(&m, policy, err);
-
-    if (rc == BL_OK)
-        rc = route(&m, err);
-    if (rc == BL_OK)
-        rc = sort_by_expert(&m, err);
-    if (rc == BL_OK)
-        rc = run_experts(&m, err);
-    if (rc == BL_OK)
-        rc = run_shared(&m, err);
-    release(&m);
-    return rc;
+    mlp.inner = m->inner;
+    if (m->x.file)
+        rc = bl_matrix_read(x, &m->x, block->first, block->n_tokens, err);
+    return rc == BL_OK ? bl_mlp_run(&mlp, &m->weights, m->taps, err) : rc;
 }

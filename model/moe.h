@@ -1,23 +1,39 @@
 /*
- * moe.h - the mixture of experts of a layer: hidden += sum_e w_e Expert_e(x) + Shared(x).
+ * moe.h - the mixture of experts of a layer: hidden += sum_e w_e Expert_e(x) + Shared(x),
+ * x = RMSNorm(hidden).
  *
- * Every expert's weights are decoded once, for all the tokens that chose it. Experts add to the
- * residual stream in ascending id, the shared expert last: the order of sums is fixed.
+ *     rc = bl_moe_begin(&moe, state, ...);
+ *     for every block:  rc = bl_moe_route(moe, block, err);
+ *     rc = bl_moe_experts(moe, err);               all tokens of the state
+ *     for every block:  rc = bl_moe_shared(moe, block, err);
+ *     bl_moe_end(moe);
  *
- * Memory: per token the router's logits and choice; for the busiest expert's tokens
- * 2 * hidden + 2 * width floats each, for the shared expert 2 * width for every token.
+ * Every expert's weights are decoded once, for all the tokens that chose it, while the next one's
+ * bytes come from the disk. Experts add to the residual stream in ascending id, the shared expert
+ * last: the order of sums is fixed.
+ *
+ * Memory: for every token x (spilled where the state is) and 16 bytes for each expert it chose; for
+ * each token of a block the router's logits; for as many tokens as the busiest expert has, at most
+ * a block, 2 * hidden + 2 * width floats, for each of a block 2 * width of the shared expert. An
+ * expert with more tokens than that is held (model/hold.h).
  */
 #ifndef BL_MODEL_MOE_H
 #define BL_MODEL_MOE_H
 
+#include "model/block.h"
 #include "model/op_router.h"
-#include "model/state.h"
 #include "model/taps.h"
 #include "model/weights.h"
 
-/* x[T][hidden]: the normalised input. policy and taps may be NULL. */
-BL_MUST_USE bl_status bl_moe_run(bl_state *state, uint32_t layer, const float *x,
-                                 const bl_weights *weights, const bl_router_policy *policy,
-                                 const bl_taps *taps, struct bl_err *err);
+typedef struct bl_moe bl_moe;
+
+/* Everything is borrowed until bl_moe_end(). policy and taps may be NULL. */
+BL_MUST_USE bl_status bl_moe_begin(bl_moe **out, bl_state *state, uint32_t layer,
+                                   const bl_weights *weights, const bl_router_policy *policy,
+                                   const bl_taps *taps, struct bl_err *err);
+BL_MUST_USE bl_status bl_moe_route(bl_moe *moe, const bl_block *block, struct bl_err *err);
+BL_MUST_USE bl_status bl_moe_experts(bl_moe *moe, struct bl_err *err);
+BL_MUST_USE bl_status bl_moe_shared(bl_moe *moe, bl_block *block, struct bl_err *err);
+void bl_moe_end(bl_moe *moe); /* NULL is allowed */
 
 #endif

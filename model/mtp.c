@@ -22,7 +22,7 @@ static bl_status shift_tokens(bl_state *out, const bl_state *main_state, struct 
     for (size_t s = 0; s < main_state->n_seqs; s++)
         memcpy(next + s * n, main_state->token + s * main_state->n_positions + 1,
                n * sizeof(*next));
-    rc = bl_state_init(out, next, main_state->n_seqs, n, main_state->hidden_size, err);
+    rc = bl_state_init(out, next, main_state->n_seqs, n, main_state->hidden_size, NULL, err);
     bl_free(next);
     return rc;
 }
@@ -97,7 +97,7 @@ static bl_status project(bl_state *mtp, const bl_state *main_state, const bl_wei
                          struct bl_err *err)
 {
     const size_t hidden = main_state->hidden_size;
-    bl_linear l = { .y = mtp->hidden,
+    bl_linear l = { .y = mtp->hidden.values,
                     .ldy = hidden,
                     .ldx = 2 * hidden,
                     .n_tokens = mtp->n_tokens,

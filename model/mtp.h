@@ -20,7 +20,10 @@
 #include "model/state.h"
 #include "model/weights.h"
 
-/* BL_E_USAGE when the model has no MTP layer or sequences are shorter than 2 tokens. */
+/*
+ * The new state is in memory, all tokens at once. BL_E_USAGE when the model has no MTP layer or sequences are shorter than 2
+ * tokens.
+ */
 BL_MUST_USE bl_status bl_mtp_begin(bl_state *out, const bl_state *main_state,
                                    const bl_weights *weights, struct bl_err *err);
 

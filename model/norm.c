@@ -21,29 +21,23 @@ bl_status bl_norm_run(const bl_norm *norm, int n_threads, struct bl_err *err)
     return bl_rows_for(norm->n_rows, n_threads, norm_rows, &job, err);
 }
 
-bl_status bl_norm_hidden(float **out, const bl_state *state, uint32_t layer, const char *suffix,
-                         const bl_weights *weights, struct bl_err *err)
+bl_status bl_norm_block(float *out, const bl_block *block, uint32_t layer, const char *suffix,
+                        const bl_weights *weights, struct bl_err *err)
 {
-    size_t n = state->hidden_size;
-    bl_norm norm = { .ldy = n,
-                     .x = state->hidden,
+    size_t n = block->hidden_size;
+    bl_norm norm = { .y = out,
+                     .ldy = n,
+                     .x = block->hidden,
                      .ldx = n,
-                     .n_rows = state->n_tokens,
+                     .n_rows = block->n_tokens,
                      .n = n,
                      .eps = weights->network->norm_eps };
     float *w = NULL;
     bl_status rc = bl_weights_vector(&w, weights, layer, suffix, n, err);
 
-    if (rc != BL_OK)
-        return rc;
     norm.w = w;
-    norm.y = bl_alloc(state->n_tokens, n * sizeof(*norm.y));
-    rc = norm.y ? bl_norm_run(&norm, weights->n_threads, err)
-                : bl_fail_nomem(err, "normalised hidden states");
-    bl_free(w);
     if (rc == BL_OK)
-        *out = norm.y;
-    else
-        bl_free(norm.y);
+        rc = bl_norm_run(&norm, weights->n_threads, err);
+    bl_free(w);
     return rc;
 }

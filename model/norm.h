@@ -4,7 +4,7 @@
 #ifndef BL_MODEL_NORM_H
 #define BL_MODEL_NORM_H
 
-#include "model/state.h"
+#include "model/block.h"
 #include "model/weights.h"
 
 /* y[n_rows][n] = RMSNorm(x) with w[n], rows in parallel. y may be x. Fails with BL_E_CANCELLED. */
@@ -19,9 +19,9 @@ typedef struct bl_norm {
 
 BL_MUST_USE bl_status bl_norm_run(const bl_norm *norm, int n_threads, struct bl_err *err);
 
-/* out[T][hidden] = RMSNorm(hidden) with the layer's norm `suffix`; the caller frees it. */
-BL_MUST_USE bl_status bl_norm_hidden(float **out, const bl_state *state, uint32_t layer,
-                                     const char *suffix, const bl_weights *weights,
-                                     struct bl_err *err);
+/* out[n_tokens][hidden] = RMSNorm(the block's hidden states) with the layer's norm `suffix`. */
+BL_MUST_USE bl_status bl_norm_block(float *out, const bl_block *block, uint32_t layer,
+                                    const char *suffix, const bl_weights *weights,
+                                    struct bl_err *err);
 
 #endif

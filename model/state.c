@@ -15,22 +15,34 @@ static const unsigned char magic[8] = { 'B', 'L', 'S', 'T', 'A', 'T', 'E', 1 };
 #error "state files are the memory of a little-endian machine"
 #endif
 
+/* Memory for the counts that are set. */
+static bl_status allocate(bl_state *s, const bl_room *room, struct bl_err *err)
+{
+    uint64_t n_tokens = (uint64_t)s->n_seqs * s->n_positions;
+    bl_status rc;
+
+    if (n_tokens == 0 || n_tokens > MAX_TOKENS)
+        return bl_fail(err, BL_E_UNSUPPORTED, "%u sequences of %u tokens: 1 to %d tokens are run",
+                       s->n_seqs, s->n_positions, MAX_TOKENS);
+    s->n_tokens = (size_t)n_tokens;
+    s->room = room ? *room : (bl_room){ 0 };
+    s->token = bl_alloc(s->n_tokens, sizeof(*s->token));
+    if (!s->token)
+        return bl_fail_nomem(err, "tokens");
+    rc = bl_matrix_init(&s->hidden, s->n_tokens, s->hidden_size, s->room.scratch, err);
+    if (rc != BL_OK)
+        bl_state_release(s);
+    return rc;
+}
+
 bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32_t n_seqs, uint32_t n_positions,
-                        uint32_t hidden_size, struct bl_err *err)
+                        uint32_t hidden_size, const bl_room *room, struct bl_err *err)
 {
     bl_state s = { .n_seqs = n_seqs, .n_positions = n_positions, .hidden_size = hidden_size };
-    uint64_t n_tokens = (uint64_t)n_seqs * n_positions, n_values = 0;
+    bl_status rc = allocate(&s, room, err);
 
-    if (n_tokens == 0 || n_tokens > MAX_TOKENS || !bl_mul_u64(&n_values, n_tokens, hidden_size))
-        return bl_fail(err, BL_E_UNSUPPORTED, "%u sequences of %u tokens: 1 to %d tokens are run",
-                       n_seqs, n_positions, MAX_TOKENS);
-    s.n_tokens = (size_t)n_tokens;
-    s.token = bl_alloc(s.n_tokens, sizeof(*s.token));
-    s.hidden = bl_calloc((size_t)n_values, sizeof(*s.hidden));
-    if (!s.token || !s.hidden) {
-        bl_state_release(&s);
-        return bl_fail_nomem(err, "hidden states");
-    }
+    if (rc != BL_OK)
+        return rc;
     memcpy(s.token, tokens, s.n_tokens * sizeof(*s.token));
     *out = s;
     return BL_OK;
@@ -39,7 +51,7 @@ bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32_t n_seqs, u
 void bl_state_release(bl_state *state)
 {
     bl_free(state->token);
-    bl_free(state->hidden);
+    bl_matrix_release(&state->hidden);
     *state = (bl_state){ 0 };
 }
 
@@ -71,6 +83,31 @@ static bl_status put(bl_sink *sink, bl_hasher *hasher, const void *bytes, size_t
     return rc;
 }
 
+/* Rows that fit in a piece, at least one. */
+static size_t rows_per_piece(const bl_state *s)
+{
+    size_t n = PIECE_BYTES / sizeof(float) / (s->hidden_size ? s->hidden_size : 1);
+
+    return n ? n : 1;
+}
+
+static bl_status put_hidden(bl_sink *sink, bl_hasher *hasher, const bl_state *s, struct bl_err *err)
+{
+    size_t n_rows = rows_per_piece(s), row_bytes = s->hidden_size * sizeof(float);
+    float *piece = bl_alloc(n_rows, row_bytes);
+    bl_status rc = piece ? BL_OK : bl_fail_nomem(err, "a piece of the state");
+
+    for (size_t row = 0; row < s->n_tokens && rc == BL_OK; row += n_rows) {
+        size_t n = (size_t)bl_min_u64(n_rows, s->n_tokens - row);
+
+        rc = bl_matrix_read(piece, &s->hidden, row, n, err);
+        if (rc == BL_OK)
+            rc = put(sink, hasher, piece, n * row_bytes, err);
+    }
+    bl_free(piece);
+    return rc;
+}
+
 static void make_header(unsigned char header[HEADER_BYTES], const bl_state *s, bl_hash128 tokens)
 {
     const uint32_t counts[4] = { s->n_seqs, s->n_positions, s->hidden_size, s->n_layers_done };
@@ -97,8 +134,7 @@ bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err
     if (rc == BL_OK)
         rc = put(sink, hasher, state->token, state->n_tokens * sizeof(*state->token), err);
     if (rc == BL_OK)
-        rc = put(sink, hasher, state->hidden,
-                 state->n_tokens * state->hidden_size * sizeof(*state->hidden), err);
+        rc = put_hidden(sink, hasher, state, err);
     if (rc == BL_OK) {
         all = bl_hasher_digest(hasher);
         rc = bl_sink_write(sink, (uint64_t[2]){ all.low, all.high }, 16, err);
@@ -156,17 +192,34 @@ static bl_status get(void *out, bl_source *source, uint64_t offset, size_t n, bl
     return rc;
 }
 
+static bl_status get_hidden(bl_state *s, bl_source *source, uint64_t offset, bl_hasher *hasher,
+                            struct bl_err *err)
+{
+    size_t n_rows = rows_per_piece(s), row_bytes = s->hidden_size * sizeof(float);
+    float *piece = bl_alloc(n_rows, row_bytes);
+    bl_status rc = piece ? BL_OK : bl_fail_nomem(err, "a piece of the state");
+
+    for (size_t row = 0; row < s->n_tokens && rc == BL_OK; row += n_rows) {
+        size_t n = (size_t)bl_min_u64(n_rows, s->n_tokens - row);
+
+        rc = get(piece, source, offset + row * row_bytes, n * row_bytes, hasher, err);
+        if (rc == BL_OK)
+            rc = bl_matrix_write(&s->hidden, row, n, piece, err);
+    }
+    bl_free(piece);
+    return rc;
+}
+
 /* Tokens, hidden states and the checksum over everything. */
 static bl_status read_body(bl_state *s, bl_source *source, bl_hasher *hasher, struct bl_err *err)
 {
     size_t token_bytes = s->n_tokens * sizeof(*s->token);
-    size_t hidden_bytes = s->n_tokens * s->hidden_size * sizeof(*s->hidden);
     uint64_t stored[2];
     bl_hash128 all;
     bl_status rc = get(s->token, source, HEADER_BYTES, token_bytes, hasher, err);
 
     if (rc == BL_OK)
-        rc = get(s->hidden, source, HEADER_BYTES + token_bytes, hidden_bytes, hasher, err);
+        rc = get_hidden(s, source, HEADER_BYTES + token_bytes, hasher, err);
     if (rc == BL_OK)
         rc = bl_source_read(source, source->size - sizeof(stored), stored, sizeof(stored), err);
     if (rc != BL_OK)
@@ -178,7 +231,7 @@ static bl_status read_body(bl_state *s, bl_source *source, bl_hasher *hasher, st
     return BL_OK;
 }
 
-bl_status bl_state_load(bl_state *out, bl_source *source, struct bl_err *err)
+bl_status bl_state_load(bl_state *out, bl_source *source, const bl_room *room, struct bl_err *err)
 {
     struct header header = { 0 };
     bl_state s = { 0 };
@@ -195,11 +248,9 @@ bl_status bl_state_load(bl_state *out, bl_source *source, struct bl_err *err)
     s.hidden_size = header.counts[2];
     s.n_layers_done = header.counts[3];
     s.run_id = (bl_hash128){ header.hashes[0], header.hashes[1] };
-    s.n_tokens = (size_t)s.n_seqs * s.n_positions;
-    s.token = bl_alloc(s.n_tokens, sizeof(*s.token));
-    s.hidden = bl_alloc(s.n_tokens, s.hidden_size * sizeof(*s.hidden));
-    rc =
-        s.token && s.hidden ? read_body(&s, source, hasher, err) : bl_fail_nomem(err, source->name);
+    rc = allocate(&s, room, err);
+    if (rc == BL_OK)
+        rc = read_body(&s, source, hasher, err);
     if (rc == BL_OK)
         *out = s;
     else

@@ -21,22 +21,31 @@
 #include "base/hash.h"
 #include "base/sink.h"
 #include "base/source.h"
+#include "model/matrix.h"
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Where a run may be, and how much of it at a time. Zeroed: in memory, all tokens at once. */
+typedef struct bl_room {
+    uint32_t block_seqs; /* sequences whose activations exist at the same time; 0: all */
+    const char *scratch; /* folder that takes what is kept for every token; NULL: memory */
+} bl_room;
 
 typedef struct bl_state {
     uint32_t n_seqs, n_positions, hidden_size;
     uint32_t n_layers_done; /* layers 0 .. n_layers_done - 1 are in hidden; 0: the embedding */
     size_t n_tokens;        /* n_seqs * n_positions */
     int32_t *token;         /* [n_tokens] */
-    float *hidden;          /* [n_tokens][hidden_size] */
+    bl_matrix hidden;       /* [n_tokens][hidden_size] */
+    bl_room room;           /* its scratch is borrowed */
     bl_hash128 run_id;      /* the driver's; zero unless set */
 } bl_state;
 
-/* Copies n_seqs * n_positions tokens; hidden is zero until bl_embed(). */
+/* Copies n_seqs * n_positions tokens; hidden is zero until bl_embed(). room: NULL for zeroed. */
 BL_MUST_USE bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32_t n_seqs,
-                                    uint32_t n_positions, uint32_t hidden_size, struct bl_err *err);
+                                    uint32_t n_positions, uint32_t hidden_size, const bl_room *room,
+                                    struct bl_err *err);
 void bl_state_release(bl_state *state);
 
 BL_MUST_USE bl_status bl_state_token_hash(bl_hash128 *out, const bl_state *state,
@@ -48,6 +57,7 @@ BL_MUST_USE bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct
  * Fails with BL_E_FORMAT when the file is not a state, is cut, or a checksum is wrong. The caller
  * compares tokens and run_id with those of the run that it continues.
  */
-BL_MUST_USE bl_status bl_state_load(bl_state *out, bl_source *source, struct bl_err *err);
+BL_MUST_USE bl_status bl_state_load(bl_state *out, bl_source *source, const bl_room *room,
+                                    struct bl_err *err);
 
 #endif

@@ -3,6 +3,7 @@
  *
  * Calibration, activation comparison, pruning criteria and teacher caches are all taps. The
  * callback runs on the calling thread, in a fixed order, and borrows the values for its duration.
+ * Tokens may come in several blocks (block.h), an expert's in several runs of rows.
  */
 #ifndef BL_MODEL_TAPS_H
 #define BL_MODEL_TAPS_H
@@ -13,17 +14,17 @@
 #include <stdint.h>
 
 typedef enum bl_tap {
-    BL_TAP_ATTENTION_INPUT, /* [T][hidden] after input_layernorm: of q_a, q, kv_a, k, v */
-    BL_TAP_QUERY_LATENT,    /* [T][q_lora] after its norm: of q_b */
-    BL_TAP_KEY_LATENT,      /* [T][kv_lora] after its norm: of kv_b */
-    BL_TAP_ATTENTION_HEADS, /* [T][heads * v_dim]: of o_proj */
-    BL_TAP_FFN_INPUT,       /* [T][hidden] after post_attention_layernorm: of gate, up, router */
-    BL_TAP_ROUTER_LOGITS,   /* [T][n_experts] */
-    BL_TAP_ROUTER_CHOICE,   /* [T][k]: choice and, as value, weight; ascending expert */
+    BL_TAP_ATTENTION_INPUT, /* [n][hidden] after input_layernorm: of q_a, q, kv_a, k, v */
+    BL_TAP_QUERY_LATENT,    /* [n][q_lora] after its norm: of q_b */
+    BL_TAP_KEY_LATENT,      /* [n][kv_lora] after its norm: of kv_b */
+    BL_TAP_ATTENTION_HEADS, /* [n][heads * v_dim]: of o_proj */
+    BL_TAP_FFN_INPUT,       /* [n][hidden] after post_attention_layernorm: of gate, up, router */
+    BL_TAP_ROUTER_LOGITS,   /* [n][n_experts] */
+    BL_TAP_ROUTER_CHOICE,   /* [n][k]: choice and, as value, weight; ascending expert */
     BL_TAP_EXPERT_INPUT,    /* [n][hidden] rows of the expert's tokens: of its gate and up */
     BL_TAP_FFN_INNER,       /* [n][width] silu(gate) * up: of down */
     BL_TAP_EXPERT_OUTPUT,   /* [n][hidden] before the router's weight */
-    BL_TAP_HIDDEN,          /* [T][hidden] the residual stream after the layer */
+    BL_TAP_HIDDEN,          /* [n][hidden] the residual stream after the layer */
     BL_TAP_COUNT
 } bl_tap;
 
@@ -31,9 +32,10 @@ typedef struct bl_activation {
     bl_tap tap;
     uint32_t layer;
     int32_t expert; /* routed expert; -1: none, the dense MLP or the shared expert */
+    size_t first;   /* where token is NULL: row r is the state's token first + r */
     size_t n_rows, n_cols, ld;
     const float *value;     /* [n_rows][n_cols], rows ld apart */
-    const uint32_t *token;  /* [n_rows] which token each row is; NULL: row r is token r */
+    const uint32_t *token;  /* [n_rows] which token each row is, or NULL */
     const uint32_t *choice; /* ROUTER_CHOICE: [n_rows][n_cols] experts */
     const float *weight;    /* EXPERT_*: [n_rows] the router's weight of each row */
 } bl_activation;

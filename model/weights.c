@@ -21,6 +21,17 @@ bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights, uint
     return bl_ckpt_expect(out, weights->ckpt, name, n_rows, n_cols, err);
 }
 
+void bl_weights_prefetch(const bl_weights *weights, uint32_t layer, const char *suffix)
+{
+    char name[MAX_NAME];
+    const bl_tensor *tensor;
+
+    layer_name(name, layer, suffix);
+    tensor = bl_ckpt_find(weights->ckpt, name);
+    if (tensor)
+        bl_ckpt_prefetch(weights->ckpt, tensor);
+}
+
 bool bl_weights_has(const bl_weights *weights, uint32_t layer, const char *suffix)
 {
     char name[MAX_NAME];

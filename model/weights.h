@@ -10,16 +10,25 @@
 #include "formats/ckpt/ckpt.h"
 #include "model/network.h"
 
+typedef struct bl_hold bl_hold; /* model/hold.h */
+
 typedef struct bl_weights {
     const bl_ckpt *ckpt;
     const bl_network *network;
     int n_threads;
+    bl_hold *hold; /* where matrices are kept decoded between blocks of tokens, or NULL */
 } bl_weights;
 
 /* The tensor "model.layers.<layer>.<suffix>", which must be n_rows x n_cols. */
 BL_MUST_USE bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights,
                                       uint32_t layer, const char *suffix, uint64_t n_rows,
                                       uint64_t n_cols, struct bl_err *err);
+
+/*
+ * Begin to read the tensor from the disk, if the layer has it, and come back at once: a hint, so
+ * that the bytes are there when they are wanted.
+ */
+void bl_weights_prefetch(const bl_weights *weights, uint32_t layer, const char *suffix);
 
 /* Whether the layer has such a tensor. */
 bool bl_weights_has(const bl_weights *weights, uint32_t layer, const char *suffix);

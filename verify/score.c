@@ -27,7 +27,7 @@ static bl_status open_model(struct model *m, const bl_ckpt *ckpt, const bl_route
         bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
         return rc;
     }
-    m->weights = (bl_weights){ ckpt, &m->network, n_threads };
+    m->weights = (bl_weights){ .ckpt = ckpt, .network = &m->network, .n_threads = n_threads };
     m->policy = policy;
     return BL_OK;
 }
@@ -77,7 +77,8 @@ static bl_status run_layers(struct run *run, struct model *m, struct bl_err *err
     const bl_score *s = run->score;
     const bl_config *c = m->network.config;
     bl_state state = { 0 };
-    bl_status rc = bl_state_init(&state, s->token, s->n_seqs, s->n_positions, c->hidden_size, err);
+    bl_status rc =
+        bl_state_init(&state, s->token, s->n_seqs, s->n_positions, c->hidden_size, NULL, err);
 
     if (rc == BL_OK)
         rc = bl_embed(&state, &m->weights, err);

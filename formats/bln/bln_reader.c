@@ -31,6 +31,20 @@ static bl_status read_tensor(const bl_container *container, size_t i, uint64_t o
     return rc;
 }
 
+/* Chunks of an entry follow each other in the file. */
+static void prefetch_tensor(const bl_container *container, size_t i, uint64_t offset, uint64_t n)
+{
+    const bl_bln_file *file = file_of(container);
+    bl_bln_entry entry = bl_bln_index_entry(&file->index, file->tensor_entry[i]);
+    uint32_t unit = bl_bln_index_chunk(&file->index, entry.first_chunk).n_decoded;
+    bl_bln_chunk first =
+        bl_bln_index_chunk(&file->index, entry.first_chunk + (uint32_t)(offset / unit));
+    bl_bln_chunk last =
+        bl_bln_index_chunk(&file->index, entry.first_chunk + (uint32_t)((offset + n - 1) / unit));
+
+    bl_source_prefetch(file->source, first.offset, last.offset + last.n_stored - first.offset);
+}
+
 bl_status bl_bln_scratch_new(bl_bln_scratch **out, struct bl_err *err)
 {
     *out = bl_calloc(1, sizeof(**out));
@@ -116,7 +130,8 @@ static void close_file(bl_container *container)
     bl_free(file);
 }
 
-static const struct bl_container_ops bln_ops = { read_tensor, read_side_file, close_file };
+static const struct bl_container_ops bln_ops = { read_tensor, read_side_file, close_file,
+                                                 prefetch_tensor };
 
 /* A tensor as containers show it. */
 static bl_stored stored_of(const bl_bln_index *index, const bl_bln_entry *entry)

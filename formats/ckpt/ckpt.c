@@ -282,6 +282,19 @@ bl_status bl_ckpt_read_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64
     return bl_hfquant_read_rows(ckpt->container, &ckpt->parts[i], row, n_rows, out, err);
 }
 
+void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor)
+{
+    size_t i = (size_t)(tensor - ckpt->tensor);
+
+    if (ckpt->is_gguf) {
+        bl_gguf_prefetch(ckpt->container, &ckpt->place[i], tensor);
+        return;
+    }
+    bl_container_prefetch(ckpt->container, ckpt->parts[i].values, 0, UINT64_MAX);
+    if (ckpt->parts[i].coding != BL_CODING_PLAIN)
+        bl_container_prefetch(ckpt->container, ckpt->parts[i].scales, 0, UINT64_MAX);
+}
+
 bl_status bl_ckpt_expect(const bl_tensor **out, const bl_ckpt *ckpt, const char *name,
                          uint64_t n_rows, uint64_t n_cols, struct bl_err *err)
 {

@@ -62,6 +62,9 @@ const bl_tensor *bl_ckpt_find(const bl_ckpt *ckpt, const char *name); /* NULL: n
 BL_MUST_USE bl_status bl_ckpt_read_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64_t row,
                                         uint64_t n_rows, float *out, struct bl_err *err);
 
+/* Begin to read the tensor's bytes from the disk and come back at once: a hint. */
+void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor);
+
 /* The same for a tensor that must exist with n_rows x n_cols in all. */
 BL_MUST_USE bl_status bl_ckpt_expect(const bl_tensor **out, const bl_ckpt *ckpt, const char *name,
                                      uint64_t n_rows, uint64_t n_cols, struct bl_err *err);

@@ -280,3 +280,15 @@ bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place
     }
     return first.read(first.context, first.tensor, place->first_row + row, n_rows, out, err);
 }
+
+void bl_gguf_prefetch(const bl_container *gguf, const bl_gguf_place *place, const bl_tensor *tensor)
+{
+    if (place->layout == BL_LAYOUT_STACK) { /* expert by expert, n_bytes each */
+        bl_container_prefetch(gguf, place->stored[0],
+                              place->first_row / tensor->n_rows * tensor->n_bytes, tensor->n_bytes);
+        return;
+    }
+    bl_container_prefetch(gguf, place->stored[0], 0, UINT64_MAX);
+    if (place->layout == BL_LAYOUT_KV_B)
+        bl_container_prefetch(gguf, place->stored[1], 0, UINT64_MAX);
+}

@@ -30,4 +30,8 @@ BL_MUST_USE bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_
                                         const bl_tensor *tensor, uint64_t row, uint64_t n_rows,
                                         float *out, struct bl_err *err);
 
+/* A hint that the tensor will be read soon. */
+void bl_gguf_prefetch(const bl_container *gguf, const bl_gguf_place *place,
+                      const bl_tensor *tensor);
+
 #endif

@@ -27,6 +27,14 @@ bl_status bl_container_read(const bl_container *container, size_t i, uint64_t of
     return n == 0 ? BL_OK : container->ops->read(container, i, offset, out, n, err);
 }
 
+void bl_container_prefetch(const bl_container *container, size_t i, uint64_t offset, uint64_t n)
+{
+    uint64_t size = container->stored[i].n_bytes;
+
+    if (container->ops->prefetch && offset < size)
+        container->ops->prefetch(container, i, offset, bl_min_u64(n, size - offset));
+}
+
 bool bl_container_find(size_t *out, const bl_container *container, const char *name)
 {
     for (size_t i = 0; i < container->n_stored; i++) {

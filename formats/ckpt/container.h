@@ -43,6 +43,8 @@ struct bl_container_ops {
     bl_status (*side_file)(const bl_container *container, const char *name, char **out,
                            size_t *n_bytes, struct bl_err *err);
     void (*close)(bl_container *container);
+    /* Begin to read n bytes at byte `offset` of stored tensor i from the disk, and come back. */
+    void (*prefetch)(const bl_container *container, size_t i, uint64_t offset, uint64_t n);
 };
 
 /* The start of every kind of container. */
@@ -61,6 +63,8 @@ struct bl_container {
 
 BL_MUST_USE bl_status bl_container_read(const bl_container *container, size_t i, uint64_t offset,
                                         void *out, size_t n, struct bl_err *err);
+/* A hint: these bytes (cut to the tensor's) will be read soon. */
+void bl_container_prefetch(const bl_container *container, size_t i, uint64_t offset, uint64_t n);
 /* Index of a stored tensor by name; false when there is none. Linear: for tests and one-off use. */
 bool bl_container_find(size_t *out, const bl_container *container, const char *name);
 BL_MUST_USE bl_status bl_container_side_file(const bl_container *container, const char *name,

@@ -305,6 +305,13 @@ static bl_status read_tensor(const bl_container *container, size_t i, uint64_t o
     return rc;
 }
 
+static void prefetch_tensor(const bl_container *container, size_t i, uint64_t offset, uint64_t n)
+{
+    const struct gguf *g = (const struct gguf *)container;
+
+    bl_source_prefetch(g->source, g->stored[i].offset + offset, n);
+}
+
 static bl_status no_side_file(const bl_container *container, const char *name, char **out,
                               size_t *n_bytes, struct bl_err *err)
 {
@@ -328,7 +335,8 @@ static void close_gguf(bl_container *container)
     bl_free(g);
 }
 
-static const struct bl_container_ops ops = { read_tensor, no_side_file, close_gguf };
+static const struct bl_container_ops ops = { read_tensor, no_side_file, close_gguf,
+                                             prefetch_tensor };
 
 bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_err *err)
 {

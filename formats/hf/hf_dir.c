@@ -53,6 +53,13 @@ static bl_status read_data(const bl_container *container, size_t i, uint64_t off
     return rc;
 }
 
+static void prefetch_data(const bl_container *container, size_t i, uint64_t offset, uint64_t n)
+{
+    const struct hf *hf = (const struct hf *)container;
+
+    bl_source_prefetch(hf->shard[hf->stored[i].shard].source, hf->stored[i].offset + offset, n);
+}
+
 /* Read a file of the folder whole. */
 static bl_status read_file(char **out, size_t *n_bytes, const char *folder, const char *name,
                            uint64_t max_bytes, struct bl_err *err)
@@ -98,7 +105,8 @@ static void close_hf(bl_container *container)
     bl_free(hf);
 }
 
-static const struct bl_container_ops hf_ops = { read_data, read_side_file, close_hf };
+static const struct bl_container_ops hf_ops = { read_data, read_side_file, close_hf,
+                                                prefetch_data };
 
 static bl_status set_shards(struct hf *hf, const char *const *name, size_t n, struct bl_err *err)
 {

@@ -72,7 +72,9 @@ int main(int argc, char **argv)
     if (rc == BL_OK)
         rc = bl_network_init(&network, bl_ckpt_config(ckpt), &err);
     for (int i = 4; i < argc && rc == BL_OK; i++) {
-        bl_weights weights = { ckpt, &network, (int)strtol(argv[3], NULL, 10) };
+        bl_weights weights = { .ckpt = ckpt,
+                               .network = &network,
+                               .n_threads = (int)strtol(argv[3], NULL, 10) };
         const bl_tensor *w = bl_ckpt_find(ckpt, argv[i]);
 
         rc = w ? measure(&weights, w, strtoul(argv[2], NULL, 10), &err)

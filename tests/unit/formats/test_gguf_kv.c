@@ -204,7 +204,7 @@ static void close_endless(bl_source *source)
     (void)source;
 }
 
-static const struct bl_source_ops endless_ops = { read_endless, close_endless };
+static const struct bl_source_ops endless_ops = { read_endless, close_endless, NULL };
 
 /* One pair, key "k": an array of n values of a type. */
 static bl_status open_array(uint32_t elem, uint64_t n, uint64_t file_bytes, struct bl_err *err)

@@ -36,7 +36,7 @@ static inline bl_status golden_open(struct golden *g, const char *model, const c
         rc = bl_network_init(&g->network, bl_ckpt_config(g->ckpt), err);
     if (rc != BL_OK)
         return rc;
-    g->weights = (bl_weights){ g->ckpt, &g->network, 1 };
+    g->weights = (bl_weights){ .ckpt = g->ckpt, .network = &g->network, .n_threads = 1 };
     ids = bl_ckpt_find(g->values, "input_ids");
     g->n_tokens = (size_t)ids->n_values;
     g->tokens = bl_alloc(g->n_tokens, sizeof(*g->tokens));
@@ -147,8 +147,8 @@ static inline bl_status golden_forward(float **logits, const int32_t *tokens, ui
                                        const bl_router_policy *policy, struct bl_err *err)
 {
     bl_state s = { 0 };
-    bl_status rc =
-        bl_state_init(&s, tokens, n_seqs, n_positions, weights->network->config->hidden_size, err);
+    bl_status rc = bl_state_init(&s, tokens, n_seqs, n_positions,
+                                 weights->network->config->hidden_size, NULL, err);
 
     if (rc == BL_OK)
         rc = bl_embed(&s, weights, err);

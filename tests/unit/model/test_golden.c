@@ -66,7 +66,7 @@ static bl_state begin(const struct golden *g)
     bl_state s;
 
     assert_int_equal(bl_state_init(&s, g->tokens, 1, (uint32_t)g->n_tokens,
-                                   g->network.config->hidden_size, NULL),
+                                   g->network.config->hidden_size, NULL, NULL),
                      BL_OK);
     assert_int_equal(bl_embed(&s, &g->weights, NULL), BL_OK);
     return s;
@@ -90,12 +90,12 @@ static void hidden_states_after_every_layer_are_golden(void **state)
     float *last = bl_alloc(n, sizeof(*last));
     char name[32];
 
-    assert_golden(g, "hidden.0", s.hidden, n);
+    assert_golden(g, "hidden.0", s.hidden.values, n);
     for (uint32_t layer = 0; layer < n_layers; layer++) {
         assert_int_equal(bl_layer_step(&s, layer, &g->weights, NULL, NULL, NULL), BL_OK);
         snprintf(name, sizeof(name), "hidden.%u", layer + 1);
         if (layer + 1 < n_layers)
-            assert_golden(g, name, s.hidden, n);
+            assert_golden(g, name, s.hidden.values, n);
     }
     assert_int_equal(bl_final_norm(last, &s, NULL, s.n_tokens, &g->weights, NULL), BL_OK);
     assert_golden(g, name, last, n); /* the last one is kept after the final norm */

@@ -45,7 +45,7 @@ static bl_state begin(const struct golden *g, uint32_t n)
 {
     bl_state s;
 
-    assert_int_equal(bl_state_init(&s, g->tokens, 1, n, g->network.config->hidden_size, NULL),
+    assert_int_equal(bl_state_init(&s, g->tokens, 1, n, g->network.config->hidden_size, NULL, NULL),
                      BL_OK);
     assert_int_equal(bl_embed(&s, &g->weights, NULL), BL_OK);
     return s;
@@ -82,7 +82,7 @@ static void a_run_that_was_saved_goes_on_with_the_same_bits(void **state)
     assert_int_equal(bl_sink_commit(&sink, NULL), BL_OK);
     bl_state_release(&s);
     assert_int_equal(bl_source_open(&source, "state", NULL), BL_OK);
-    assert_int_equal(bl_state_load(&back, source, NULL), BL_OK);
+    assert_int_equal(bl_state_load(&back, source, NULL, NULL), BL_OK);
     bl_source_close(source);
     assert_int_equal(back.n_layers_done, 1);
     assert_int_equal(golden_layers(&back, n_layers, &g->weights, NULL, NULL, NULL), BL_OK);
@@ -91,6 +91,107 @@ static void a_run_that_was_saved_goes_on_with_the_same_bits(void **state)
     bl_state_release(&back);
     bl_free(whole);
     bl_free(resumed);
+}
+
+enum { SEQS = 12, POSITIONS = 64, TOKENS = SEQS * POSITIONS };
+
+/* All hidden states after all layers of SEQS sequences, in blocks of so many, perhaps spilled. */
+static float *in_blocks(const struct golden *g, uint32_t block_seqs, const char *scratch,
+                        int n_threads)
+{
+    const bl_room room = { block_seqs, scratch };
+    const uint32_t hidden = g->network.config->hidden_size;
+    bl_weights weights = g->weights;
+    float *out = bl_alloc(TOKENS, hidden * sizeof(*out));
+    int32_t tokens[TOKENS];
+    bl_state s;
+
+    weights.n_threads = n_threads;
+    for (size_t t = 0; t < TOKENS; t++)
+        tokens[t] = g->tokens[t % g->n_tokens];
+    assert_int_equal(bl_state_init(&s, tokens, SEQS, POSITIONS, hidden, &room, NULL), BL_OK);
+    assert_int_equal(bl_embed(&s, &weights, NULL), BL_OK);
+    assert_int_equal(golden_layers(&s, g->network.config->n_layers, &weights, NULL, NULL, NULL),
+                     BL_OK);
+    assert_int_equal(bl_matrix_read(out, &s.hidden, 0, TOKENS, NULL), BL_OK);
+    bl_state_release(&s);
+    return out;
+}
+
+static double difference(const float *a, const float *b, size_t n);
+
+static void blocks_of_whole_tiles_and_spilling_change_no_bit(void **state)
+{
+    const struct golden *g = *state;
+    const size_t n = (size_t)TOKENS * g->network.config->hidden_size;
+    float *whole = in_blocks(g, 0, NULL, 2), *blocks = in_blocks(g, 4, NULL, 1);
+    float *spilled = in_blocks(g, 8, ".", 3), *uneven = in_blocks(g, 5, ".", 2);
+
+    assert_memory_equal(whole, blocks, n * sizeof(*whole));
+    assert_memory_equal(whole, spilled, n * sizeof(*whole));
+    assert_true(difference(whole, uneven, n) < 1e-3); /* hidden states reach 224 */
+    bl_free(whole);
+    bl_free(blocks);
+    bl_free(spilled);
+    bl_free(uneven);
+}
+
+static void a_spilled_run_that_was_saved_goes_on_anywhere(void **state)
+{
+    const struct golden *g = *state;
+    const bl_room room = { 4, "." };
+    bl_state s, back;
+    bl_sink *sink = NULL;
+    bl_source *source = NULL;
+    int32_t tokens[TOKENS] = { 0 };
+    float a[64], b[64];
+
+    assert_int_equal(
+        bl_state_init(&s, tokens, SEQS, POSITIONS, g->network.config->hidden_size, &room, NULL),
+        BL_OK);
+    assert_int_equal(bl_embed(&s, &g->weights, NULL), BL_OK);
+    assert_int_equal(golden_layers(&s, 1, &g->weights, NULL, NULL, NULL), BL_OK);
+    assert_int_equal(bl_sink_begin(&sink, "spilled.state", false, NULL), BL_OK);
+    assert_int_equal(bl_state_save(&s, sink, NULL), BL_OK);
+    assert_int_equal(bl_sink_commit(&sink, NULL), BL_OK);
+    assert_int_equal(bl_source_open(&source, "spilled.state", NULL), BL_OK);
+    assert_int_equal(bl_state_load(&back, source, NULL, NULL), BL_OK); /* into memory */
+    bl_source_close(source);
+    for (size_t row = 0; row < TOKENS; row += 97) {
+        assert_true(s.hidden_size >= 64);
+        memcpy(b, back.hidden.values + row * s.hidden_size, sizeof(b));
+        assert_int_equal(
+            bl_spill_read(s.hidden.file, row * s.hidden_size * sizeof(float), a, sizeof(a), NULL),
+            BL_OK);
+        assert_memory_equal(a, b, sizeof(a));
+    }
+    bl_state_release(&s);
+    bl_state_release(&back);
+}
+
+static void a_scratch_folder_that_is_full_or_missing_is_named(void **state)
+{
+    const struct golden *g = *state;
+    const bl_room room = { 4, "." }, missing = { 4, "no-such-folder" };
+    const uint32_t hidden = g->network.config->hidden_size;
+    int32_t tokens[TOKENS] = { 0 };
+    struct bl_err err = { 0 };
+    bl_status rc = BL_E_IO;
+    bl_state s = { 0 };
+
+    assert_int_equal(bl_state_init(&s, tokens, SEQS, POSITIONS, hidden, &missing, &err), BL_E_IO);
+    assert_non_null(strstr(err.text, "no-such-folder"));
+    for (uint64_t k = 1; rc != BL_OK; k += 1 + k / 4) {
+        bl_sink_fail_at(k);
+        rc = bl_state_init(&s, tokens, SEQS, POSITIONS, hidden, &room, &err);
+        if (rc == BL_OK)
+            rc = bl_embed(&s, &g->weights, &err);
+        if (rc == BL_OK)
+            rc = golden_layers(&s, 2, &g->weights, NULL, NULL, &err);
+        bl_sink_fail_at(0);
+        assert_true(rc == BL_OK || (rc == BL_E_IO && strstr(err.text, "scratch file")));
+        bl_state_release(&s);
+    }
 }
 
 static double difference(const float *a, const float *b, size_t n)
@@ -253,7 +354,7 @@ static void hidden_states_that_overflow_are_named(void **state)
     bl_state s = begin(g, 4);
     struct bl_err err = { 0 };
 
-    s.hidden[2 * s.hidden_size + 5] = INFINITY;
+    s.hidden.values[2 * s.hidden_size + 5] = INFINITY;
     assert_int_equal(bl_layer_step(&s, 0, &g->weights, NULL, NULL, &err), BL_E_MISMATCH);
     assert_non_null(strstr(err.text, "layer 0: the hidden state of token"));
     bl_state_release(&s);
@@ -276,7 +377,7 @@ static bl_status run_all(const struct golden *g)
     const bl_config *c = g->network.config;
     bl_state s = { 0 }, mtp = { 0 };
     float *logits = NULL;
-    bl_status rc = bl_state_init(&s, g->tokens, 1, 5, c->hidden_size, NULL);
+    bl_status rc = bl_state_init(&s, g->tokens, 1, 5, c->hidden_size, NULL, NULL);
 
     if (rc == BL_OK)
         rc = bl_embed(&s, &g->weights, NULL);
@@ -314,6 +415,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_run_that_was_saved_goes_on_with_the_same_bits),
+        cmocka_unit_test(blocks_of_whole_tiles_and_spilling_change_no_bit),
+        cmocka_unit_test(a_spilled_run_that_was_saved_goes_on_anywhere),
+        cmocka_unit_test(a_scratch_folder_that_is_full_or_missing_is_named),
         cmocka_unit_test(sequences_do_not_see_each_other_nor_what_follows),
         cmocka_unit_test(taps_show_every_activation_in_a_fixed_order),
         cmocka_unit_test(a_tap_that_fails_ends_the_step),

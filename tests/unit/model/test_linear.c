@@ -63,7 +63,7 @@ static int close_fixture(void **state)
 static float *multiply(const struct fixture *f, uint64_t row, uint64_t n, size_t ld, bool add,
                        int n_threads)
 {
-    const bl_weights weights = { f->ckpt, NULL, n_threads };
+    const bl_weights weights = { .ckpt = f->ckpt, .network = NULL, .n_threads = n_threads };
     bl_linear l = { .ldy = ld,
                     .x = f->x,
                     .ldx = COLS,

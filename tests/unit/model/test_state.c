@@ -16,8 +16,8 @@ static bl_state make_state(void)
     const int32_t tokens[6] = { 5, 6, 7, 0, 1, 2 };
     bl_state s;
 
-    assert_int_equal(bl_state_init(&s, tokens, 2, 3, 11, NULL), BL_OK);
-    fill_stream(s.hidden, 66, 1);
+    assert_int_equal(bl_state_init(&s, tokens, 2, 3, 11, NULL, NULL), BL_OK);
+    fill_stream(s.hidden.values, 66, 1);
     s.n_layers_done = 40;
     s.run_id = (bl_hash128){ 123, 456 };
     return s;
@@ -38,7 +38,7 @@ static bl_status load(bl_state *out, const char *path, struct bl_err *err)
     bl_status rc = bl_source_open(&source, path, err);
 
     if (rc == BL_OK)
-        rc = bl_state_load(out, source, err);
+        rc = bl_state_load(out, source, NULL, err);
     bl_source_close(source);
     return rc;
 }
@@ -57,7 +57,7 @@ static void comes_back_as_it_was_saved(void **state)
     assert_int_equal(back.n_tokens, 6);
     assert_true(back.run_id.low == 123 && back.run_id.high == 456);
     assert_memory_equal(back.token, s.token, 6 * sizeof(*s.token));
-    assert_memory_equal(back.hidden, s.hidden, 66 * sizeof(*s.hidden));
+    assert_memory_equal(back.hidden.values, s.hidden.values, 66 * sizeof(float));
     bl_state_release(&back);
     bl_state_release(&s);
     bl_state_release(&s);
@@ -85,11 +85,11 @@ static void a_damaged_file_is_refused(void **state)
 
         bytes[i] ^= 0x10;
         assert_int_equal(bl_source_memory(&source, "flipped", bytes, n, NULL), BL_OK);
-        assert_int_equal(bl_state_load(&back, source, &err), BL_E_FORMAT);
+        assert_int_equal(bl_state_load(&back, source, NULL, &err), BL_E_FORMAT);
         bl_source_close(source);
         bytes[i] ^= 0x10;
         assert_int_equal(bl_source_memory(&source, "cut", bytes, i, NULL), BL_OK);
-        assert_int_equal(bl_state_load(&back, source, &err), BL_E_FORMAT);
+        assert_int_equal(bl_state_load(&back, source, NULL, &err), BL_E_FORMAT);
         bl_source_close(source);
     }
 }
@@ -105,7 +105,7 @@ static void sizes_past_the_file_allocate_nothing(void **state)
     (void)state;
     memcpy(bytes + 8, counts, sizeof(counts));
     assert_int_equal(bl_source_memory(&source, "m", bytes, sizeof(bytes), NULL), BL_OK);
-    assert_int_equal(bl_state_load(&back, source, &err), BL_E_FORMAT);
+    assert_int_equal(bl_state_load(&back, source, NULL, &err), BL_E_FORMAT);
     assert_string_equal(err.text, "m: 80 bytes do not hold 32768 sequences of 32768 tokens of "
                                   "1048576 values");
     bl_source_close(source);

@@ -172,7 +172,7 @@ static void compare_with_definitions(const struct fixture *f, const bl_ppl_resul
                                      const bl_router_policy *policy)
 {
     bl_network network;
-    const bl_weights weights = { f->ckpt, &network, 2 };
+    const bl_weights weights = { .ckpt = f->ckpt, .network = &network, .n_threads = 2 };
     size_t vocab = bl_ckpt_config(f->ckpt)->vocab_size, i = 0, same = 0;
     float *base = NULL, *test = NULL;
     int32_t tokens[128];
@@ -245,7 +245,7 @@ static void expect_window(const struct fixture *f, const double *nll, size_t beg
                           size_t first)
 {
     bl_network network;
-    const bl_weights weights = { f->ckpt, &network, 2 };
+    const bl_weights weights = { .ckpt = f->ckpt, .network = &network, .n_threads = 2 };
     size_t vocab = bl_ckpt_config(f->ckpt)->vocab_size;
     const int32_t *tokens = f->tokens.id + begin;
     float *z = NULL;
