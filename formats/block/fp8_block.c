@@ -19,20 +19,35 @@ void bl_fp8_block_to_f32_ref(float *out, const uint8_t *codes, const float *scal
         out[j] = bl_f32_from_bits(e4m3_bits[codes[j]]) * scale_row[j / block_cols];
 }
 
-/* One block of a row: n codes under one scale. */
+BL_CLONES
+static bool has_nan(const uint8_t *codes, size_t n)
+{
+    uint8_t nan = 0;
+
+    for (size_t j = 0; j < n; j++)
+        nan |= (codes[j] & 0x7f) == 0x7f;
+    return nan;
+}
+
+/* One block of a row: n codes, none of them NaN, under one scale. */
 BL_CLONES
 static void decode_block(float *restrict out, const uint8_t *restrict codes, float scale, size_t n)
 {
     for (size_t j = 0; j < n; j++)
-        out[j] = bl_f32_from_f8e4m3(codes[j]) * scale;
+        out[j] = bl_f32_from_f8e4m3_finite(codes[j]) * scale;
 }
 
-void bl_fp8_block_to_f32(float *out, const uint8_t *codes, const float *scale_row, size_t n_cols,
+bool bl_fp8_block_to_f32(float *out, const uint8_t *codes, const float *scale_row, size_t n_cols,
                          size_t block_cols)
 {
+    if (has_nan(codes, n_cols)) {
+        bl_fp8_block_to_f32_ref(out, codes, scale_row, n_cols, block_cols);
+        return false;
+    }
     for (size_t j = 0; j < n_cols; j += block_cols) {
         size_t rest = n_cols - j, n = rest < block_cols ? rest : block_cols;
 
         decode_block(out + j, codes + j, *scale_row++, n);
     }
+    return true;
 }

@@ -9,15 +9,16 @@
 #ifndef BL_FORMATS_FP8_BLOCK_H
 #define BL_FORMATS_FP8_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
  * Decode one row: codes[n_cols] and scale_row[ceil(n_cols / block_cols)], the scales of the row's
- * block row, to out[n_cols]. The product is one F32 multiplication. A NaN code gives NaN.
- * block_cols > 0. Same bits on every machine.
+ * block row, to out[n_cols]. The product is one F32 multiplication. A NaN code gives NaN, and
+ * false is returned. block_cols > 0. Same bits on every machine.
  */
-void bl_fp8_block_to_f32(float *out, const uint8_t *codes, const float *scale_row, size_t n_cols,
+bool bl_fp8_block_to_f32(float *out, const uint8_t *codes, const float *scale_row, size_t n_cols,
                          size_t block_cols);
 
 /* The definition, value by value from the table of codes; bl_fp8_block_to_f32 equals it. */

@@ -10,6 +10,7 @@
 #include "formats/block/int4_group.h"
 #include "formats/dtype/amax.h"
 
+#include <float.h>
 #include <inttypes.h>
 
 /* One call's view: what is read, where it goes. */
@@ -128,17 +129,22 @@ static bl_status read_fp8(const struct reading *r)
     uint64_t n_blocks = (r->row + r->n_rows - 1) / bn - first + 1;
     float *scales = NULL;
     void *codes = NULL;
+    bool finite = true;
     bl_status rc = fetch_scales(&scales, r, first, n_blocks, per_row);
 
     if (rc != BL_OK)
         return rc;
     rc = fetch(&codes, r, r->parts->values, r->row * r->n_cols, r->n_rows * r->n_cols);
+    if (rc == BL_OK) /* 448 times a scale can overflow */
+        finite = bl_f32_from_bits(bl_amax_bits_of_run(scales, (size_t)(n_blocks * per_row))) <
+                 FLT_MAX / 448;
     for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++)
-        bl_fp8_block_to_f32(r->out + i * r->n_cols, (const uint8_t *)codes + i * r->n_cols,
-                            scales + ((r->row + i) / bn - first) * per_row, (size_t)r->n_cols, bk);
+        finite &= bl_fp8_block_to_f32(
+            r->out + i * r->n_cols, (const uint8_t *)codes + i * r->n_cols,
+            scales + ((r->row + i) / bn - first) * per_row, (size_t)r->n_cols, bk);
     bl_free(codes);
     bl_free(scales);
-    return rc == BL_OK ? check_finite(r, "FP8 code") : rc;
+    return rc == BL_OK && !finite ? check_finite(r, "FP8 code") : rc;
 }
 
 static bl_status read_int4(const struct reading *r)

@@ -139,7 +139,7 @@ static void decodes_fp8_rows_with_a_partial_last_block_as_ml_dtypes_does(void **
     assert_int_equal(n_scales, ROWS * BLOCKS);
     assert_int_equal(n, ROWS * COLS);
     for (size_t row = 0; row < ROWS; row++) {
-        bl_fp8_block_to_f32(have, codes + row * COLS, scale + row * BLOCKS, COLS, 128);
+        (void)bl_fp8_block_to_f32(have, codes + row * COLS, scale + row * BLOCKS, COLS, 128);
         assert_f32s(have, want + row * COLS, COLS);
     }
     bl_free(codes);
@@ -183,9 +183,30 @@ static void the_fp8_table_holds_the_values_of_float_bits(void **state)
     }
 }
 
+static void fp8_without_nan_takes_the_short_way_to_the_same_bits(void **state)
+{
+    const float scale[2] = { 0x1.6a09e6p-13f, 3.0f };
+    uint8_t codes[254];
+    float have[254], want[254];
+    size_t n = 0;
+
+    (void)state;
+    for (unsigned code = 0; code < 256; code++)
+        if ((code & 0x7f) != 0x7f)
+            codes[n++] = (uint8_t)code;
+    assert_true(bl_fp8_block_to_f32(have, codes, scale, n, 128));
+    bl_fp8_block_to_f32_ref(want, codes, scale, n, 128);
+    assert_f32s(have, want, n);
+    codes[253] = 0xff;
+    assert_false(bl_fp8_block_to_f32(have, codes, scale, n, 128));
+    bl_fp8_block_to_f32_ref(want, codes, scale, n, 128);
+    assert_f32s(have, want, n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fp8_without_nan_takes_the_short_way_to_the_same_bits),
         cmocka_unit_test(decodes_q8_0_as_gguf_py_does),
         cmocka_unit_test(decodes_q4_0_as_gguf_py_does),
         cmocka_unit_test(decodes_int4_groups_as_compressed_tensors_does),
