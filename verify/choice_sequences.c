@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,7 @@ static void lay_out(bl_choice_sequences *q, struct maker *m)
         for (size_t p = n; p < q->n_positions; p++)
             row[p] = row[0];
     }
+    assert(m->scored); /* there are no items without choices, and no choices without tokens */
     qsort(m->scored, m->n_scored, sizeof(*m->scored), compare_scored);
     for (size_t i = 0; i < m->n_scored; i++) {
         const struct scored *x = &m->scored[i];
