@@ -17,9 +17,15 @@
 
 struct options {
     bl_common common;
-    const char *against, *text;
+    const char *against, *text, *choices;
     uint64_t ctx, stride, max_tokens;
-    double max_kld; /* negative: no gate */
+    double max_kld, min_same_choice; /* negative: no gate */
+};
+
+/* Multiple-choice items, read and tokenised before any weight: a mistake in them costs no hour. */
+struct choices {
+    bl_choice_items items;
+    bl_choice_sequences sequences;
 };
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
@@ -92,6 +98,51 @@ static bl_status measure_text(bl_verify_report *report, const struct options *o,
     return rc;
 }
 
+static bl_status open_choices(struct choices *out, const struct options *o, const bl_ckpt *base,
+                              const bl_ckpt *test, struct bl_err *err)
+{
+    uint32_t ctx = o->ctx == not_given ? BL_CHOICES_DEFAULT_CTX : (uint32_t)o->ctx;
+    bl_tokenizer_file *file = NULL;
+    bl_tokenizer *tokenizer = NULL;
+    bl_status rc = bl_choice_items_open(&out->items, o->choices, err);
+
+    if (rc == BL_OK && !bl_ckpt_has_config(base))
+        rc = bl_fail(err, BL_E_USAGE, "%s: without a configuration it cannot be run",
+                     bl_ckpt_path(base));
+    if (rc == BL_OK)
+        rc = find_tokenizer(&file, base, test, err);
+    if (rc == BL_OK)
+        rc = bl_tokenizer_new(&tokenizer, file, err);
+    if (rc == BL_OK)
+        rc = bl_choice_sequences_make(&out->sequences, &out->items, tokenizer, file->add_bos, ctx,
+                                      bl_ckpt_config(base)->vocab_size, err);
+    bl_tokenizer_free(tokenizer);
+    bl_tokenizer_file_free(file);
+    return rc;
+}
+
+static bl_status measure_choices(bl_verify_report *report, const struct options *o,
+                                 const struct choices *choices, const bl_ckpt *base,
+                                 const bl_ckpt *test, struct bl_err *err)
+{
+    bl_choices_options options = { .n_threads = (int)o->common.n_threads };
+    bl_status rc;
+
+    options.progress =
+        bl_progress_new("verify: choices", bl_choices_bytes(base, test), o->common.progress);
+    rc = bl_choices_run(&report->choices, &choices->items, &choices->sequences, base, test,
+                        &options, err);
+    report->has_choices = rc == BL_OK;
+    bl_progress_free(options.progress);
+    return rc;
+}
+
+static void release_choices(struct choices *choices)
+{
+    bl_choice_sequences_release(&choices->sequences);
+    bl_choice_items_release(&choices->items);
+}
+
 static uint64_t total_bytes(const bl_ckpt *ckpt)
 {
     uint64_t sum = 0;
@@ -136,6 +187,17 @@ static bl_status check(bl_verify_report *report, const struct options *o, const 
     return rc;
 }
 
+static bl_status judge_choices(const bl_choices_result *r, const struct options *o,
+                               struct bl_err *err)
+{
+    double same = (double)r->same / (double)r->items->n_items;
+
+    if (same >= o->min_same_choice)
+        return BL_OK;
+    return bl_fail(err, BL_E_MISMATCH, "the same choice in %.4f of %zu items: less than %g", same,
+                   r->items->n_items, o->min_same_choice);
+}
+
 /* The first line that says no. */
 static bl_status judge(const bl_verify_report *report, const struct options *o, struct bl_err *err)
 {
@@ -152,6 +214,8 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
     if (report->has_ppl && o->max_kld >= 0 && !(report->ppl.kl_mean <= o->max_kld))
         return bl_fail(err, BL_E_MISMATCH, "mean KL divergence %.6f exceeds --max-kld %g",
                        report->ppl.kl_mean, o->max_kld);
+    if (report->has_choices && o->min_same_choice >= 0)
+        return judge_choices(&report->choices, o, err);
     return BL_OK;
 }
 
@@ -159,15 +223,23 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
                      struct bl_err *err)
 {
     bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
+    const bl_ckpt *base = ref ? ref : test, *second = ref ? test : NULL;
+    struct choices choices = { 0 };
     bl_text out = { 0 };
-    bl_status rc = check(&report, o, test, err);
-    bool sound = rc == BL_OK && report.check.n_faults == 0;
+    bl_status rc = o->choices ? open_choices(&choices, o, base, second, err) : BL_OK;
+    bool sound;
+
+    if (rc == BL_OK)
+        rc = check(&report, o, test, err);
+    sound = rc == BL_OK && report.check.n_faults == 0;
 
     if (sound && ref)
         rc = compare(&report, o, ref, test, err);
     sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
     if (sound && o->text)
-        rc = measure_text(&report, o, ref ? ref : test, ref ? test : NULL, err);
+        rc = measure_text(&report, o, base, second, err);
+    if (sound && rc == BL_OK && o->choices)
+        rc = measure_choices(&report, o, &choices, base, second, err);
     if (rc == BL_OK) {
         (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
         rc = bl_cli_print(&out, err);
@@ -179,6 +251,9 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
         bl_check_release(&report.check);
     if (report.has_ppl)
         bl_ppl_release(&report.ppl);
+    if (report.has_choices)
+        bl_choices_release(&report.choices);
+    release_choices(&choices);
     if (report.has_comparison)
         bl_compare_release(&report.comparison);
     return rc;
@@ -188,8 +263,14 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 {
     if (o->max_kld >= 0 && (!o->text || !o->against))
         return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
-    if ((o->ctx != not_given || o->stride != not_given || o->max_tokens != not_given) && !o->text)
-        return bl_fail(err, BL_E_USAGE, "--ctx, --stride and --tokens need --text");
+    if (o->min_same_choice >= 0 && (!o->choices || !o->against))
+        return bl_fail(err, BL_E_USAGE, "--min-same-choice needs --choices and --against");
+    if (o->min_same_choice > 1)
+        return bl_fail(err, BL_E_USAGE, "--min-same-choice is a fraction: from 0 to 1");
+    if ((o->stride != not_given || o->max_tokens != not_given) && !o->text)
+        return bl_fail(err, BL_E_USAGE, "--stride and --tokens need --text");
+    if (o->ctx != not_given && !o->text && !o->choices)
+        return bl_fail(err, BL_E_USAGE, "--ctx needs --text or --choices");
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
     if (o->stride != not_given && (o->stride < 1 || o->stride > 1 << 20))
@@ -201,18 +282,25 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    struct options o = {
-        .ctx = not_given, .stride = not_given, .max_tokens = not_given, .max_kld = -1
-    };
+    struct options o = { .ctx = not_given,
+                         .stride = not_given,
+                         .max_tokens = not_given,
+                         .max_kld = -1,
+                         .min_same_choice = -1 };
     const bl_option table[] = {
         { "--against", 0, BL_OPTION_STRING, &o.against, "REF", "the reference model" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
-        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N", "tokens in a chunk (default 512)" },
+        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N",
+          "tokens in a chunk, or at most in an item (default 512)" },
         { "--stride", 0, BL_OPTION_U64, &o.stride, "N",
           "windows N apart that overlap, as in papers (default: llama.cpp's chunks)" },
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },
+        { "--choices", 0, BL_OPTION_STRING, &o.choices, "FILE",
+          "multiple-choice items, as JSON lines (docs/cli.md)" },
+        { "--min-same-choice", 0, BL_OPTION_F64, &o.min_same_choice, "X",
+          "exit 3 when a smaller fraction of items has REF's choice" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "cli/cli.h"
 #include "formats/json/json_writer.h"
+#include "verify/choices_report.h"
 
 #include <inttypes.h>
 
@@ -122,6 +123,8 @@ void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
         print_comparison(out, &r->comparison);
     if (r->has_ppl)
         print_ppl(out, r);
+    if (r->has_choices)
+        bl_choices_report_text(out, &r->choices);
 }
 
 static void put_u64(bl_json_writer *w, const char *key, uint64_t v)
@@ -237,6 +240,8 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
         put_comparison(w, &r->comparison);
     if (r->has_ppl)
         put_ppl(w, r);
+    if (r->has_choices)
+        bl_choices_report_json(w, &r->choices);
     bl_json_end_object(w);
     bl_text_puts(out, "\n");
 }

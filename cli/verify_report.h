@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "formats/ckpt/ckpt.h"
 #include "verify/check.h"
+#include "verify/choices.h"
 #include "verify/compare.h"
 #include "verify/perplexity.h"
 
@@ -15,10 +16,11 @@
 typedef struct bl_verify_report {
     const bl_ckpt *model, *reference; /* reference: NULL when there is none */
     const char *text;                 /* path, or NULL */
-    bool has_check, has_comparison, has_ppl;
+    bool has_check, has_comparison, has_ppl, has_choices;
     bl_check_result check;
     bl_comparison comparison;
     bl_ppl_result ppl;
+    bl_choices_result choices;
 } bl_verify_report;
 
 void bl_verify_report_text(bl_text *out, const bl_verify_report *report);

@@ -31,7 +31,8 @@ typedef struct bl_score {
     const int32_t *token; /* [n_seqs][n_positions] */
     uint32_t n_seqs, n_positions;
 
-    const size_t *row; /* [n_rows] chosen positions, ascending: sequence * n_positions + position */
+    /* [n_rows] chosen positions, ascending, repeats allowed: sequence * n_positions + position */
+    const size_t *row;
     size_t n_rows;
     bl_logits_fn fn; /* its `token` i is chosen position i */
     void *context;

@@ -1,0 +1,16 @@
+/*
+ * choices_report.h - what multiple-choice items said, for people and as JSON.
+ */
+#ifndef BL_VERIFY_CHOICES_REPORT_H
+#define BL_VERIFY_CHOICES_REPORT_H
+
+#include "base/text.h"
+#include "formats/json/json_writer.h"
+#include "verify/choices.h"
+
+void bl_choices_report_text(bl_text *out, const bl_choices_result *result);
+
+/* The member "choices" of the object that is being written. */
+void bl_choices_report_json(bl_json_writer *w, const bl_choices_result *result);
+
+#endif
