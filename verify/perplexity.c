@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "verify/logit_stats.h"
 #include "verify/score.h"
+#include "verify/statistics.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -169,25 +170,11 @@ static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *b
     return rc;
 }
 
-/* Mean of x[n] and the standard error of that mean. */
-static double mean_of(double *error, const double *x, size_t n)
-{
-    double sum = 0, squares = 0, mean;
-
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - mean) * (x[i] - mean);
-    *error = n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : 0.0;
-    return mean;
-}
-
 static void finish_score(bl_ppl_score *s, const bl_ppl_result *r, const size_t *first)
 {
     double error, sum = 0;
 
-    s->mean_nll = mean_of(&error, s->nll, r->n_scored);
+    s->mean_nll = bl_mean(&error, s->nll, r->n_scored);
     s->perplexity = exp(s->mean_nll);
     s->error = s->perplexity * error;
     for (size_t c = 0; c < r->n_chunks; c++) {
@@ -222,7 +209,7 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
 
     if (!work)
         return bl_fail_nomem(err, "KL divergence");
-    r->kl_mean = mean_of(&r->kl_error, r->kl, n);
+    r->kl_mean = bl_mean(&r->kl_error, r->kl, n);
     memcpy(work, r->kl, n * sizeof(*work));
     qsort(work, n, sizeof(*work), compare_doubles);
     r->kl_median = quantile(work, n, 0.5);
@@ -240,7 +227,7 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
         work[i] = test[i] - base[i];
     }
     r->rms_dp = sqrt(squares / (double)n);
-    r->ln_ratio = mean_of(&r->ln_ratio_error, work, n);
+    r->ln_ratio = bl_mean(&r->ln_ratio_error, work, n);
     bl_free(work);
     return BL_OK;
 }
