@@ -5,13 +5,14 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "cli/cli.h"
-#include "cli/verify_report.h"
 #include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt.h"
 #include "model/tokenizer/tokenizer.h"
 #include "verify/compare.h"
 #include "verify/perplexity.h"
+#include "verify/report.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ struct options {
     bl_common common;
     const char *against, *text;
     uint64_t ctx, stride, max_tokens;
-    double max_kld; /* negative: no gate */
+    double max_kld, max_ppl_ratio, min_same_top; /* negative: no gate */
 };
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
@@ -136,8 +137,25 @@ static bl_status check(bl_verify_report *report, const struct options *o, const 
     return rc;
 }
 
+/* The gates that were asked for, in the order of the help. */
+static void add_gates(bl_verify_report *report, const struct options *o)
+{
+    const bl_ppl_result *p = report->has_ppl ? &report->ppl : NULL;
+    const double none = (double)NAN;
+
+    if (o->max_kld >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_MOST, "max-kld", "mean KL divergence",
+                     p ? p->kl_mean : none, o->max_kld);
+    if (o->max_ppl_ratio >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_MOST, "max-ppl-ratio", "ratio of perplexities",
+                     p ? exp(p->ln_ratio) : none, o->max_ppl_ratio);
+    if (o->min_same_top >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_LEAST, "min-same-top", "share of same top tokens",
+                     p ? p->same_top : none, o->min_same_top);
+}
+
 /* The first line that says no. */
-static bl_status judge(const bl_verify_report *report, const struct options *o, struct bl_err *err)
+static bl_status judge(const bl_verify_report *report, struct bl_err *err)
 {
     const bl_comparison *c = &report->comparison;
 
@@ -149,10 +167,7 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
             err, BL_E_MISMATCH,
             "the structures differ: %zu tensors missing, %zu extra, %zu of another shape",
             c->n_missing, c->n_extra, c->n_reshaped);
-    if (report->has_ppl && o->max_kld >= 0 && !(report->ppl.kl_mean <= o->max_kld))
-        return bl_fail(err, BL_E_MISMATCH, "mean KL divergence %.6f exceeds --max-kld %g",
-                       report->ppl.kl_mean, o->max_kld);
-    return BL_OK;
+    return bl_gates_judge(&report->gates, err);
 }
 
 static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
@@ -168,12 +183,13 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
     sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
     if (sound && o->text)
         rc = measure_text(&report, o, ref ? ref : test, ref ? test : NULL, err);
+    add_gates(&report, o);
     if (rc == BL_OK) {
         (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
         rc = bl_cli_print(&out, err);
     }
     if (rc == BL_OK)
-        rc = judge(&report, o, err);
+        rc = judge(&report, err);
     bl_text_release(&out);
     if (report.has_check)
         bl_check_release(&report.check);
@@ -184,10 +200,27 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
     return rc;
 }
 
+/* A gate on what only two models on a text have. */
+static bl_status check_gate(const struct options *o, const char *name, double limit,
+                            struct bl_err *err)
+{
+    if (limit >= 0 && (!o->text || !o->against))
+        return bl_fail(err, BL_E_USAGE, "%s needs --text and --against", name);
+    return BL_OK;
+}
+
 static bl_status check_options(const struct options *o, struct bl_err *err)
 {
-    if (o->max_kld >= 0 && (!o->text || !o->against))
-        return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
+    bl_status rc = check_gate(o, "--max-kld", o->max_kld, err);
+
+    if (rc == BL_OK)
+        rc = check_gate(o, "--max-ppl-ratio", o->max_ppl_ratio, err);
+    if (rc == BL_OK)
+        rc = check_gate(o, "--min-same-top", o->min_same_top, err);
+    if (rc != BL_OK)
+        return rc;
+    if (o->min_same_top > 1)
+        return bl_fail(err, BL_E_USAGE, "--min-same-top is a fraction: from 0 to 1");
     if ((o->ctx != not_given || o->stride != not_given || o->max_tokens != not_given) && !o->text)
         return bl_fail(err, BL_E_USAGE, "--ctx, --stride and --tokens need --text");
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
@@ -201,9 +234,12 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    struct options o = {
-        .ctx = not_given, .stride = not_given, .max_tokens = not_given, .max_kld = -1
-    };
+    struct options o = { .ctx = not_given,
+                         .stride = not_given,
+                         .max_tokens = not_given,
+                         .max_kld = -1,
+                         .max_ppl_ratio = -1,
+                         .min_same_top = -1 };
     const bl_option table[] = {
         { "--against", 0, BL_OPTION_STRING, &o.against, "REF", "the reference model" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
@@ -213,6 +249,10 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },
+        { "--max-ppl-ratio", 0, BL_OPTION_F64, &o.max_ppl_ratio, "X",
+          "exit 3 when perplexity / REF's perplexity is larger" },
+        { "--min-same-top", 0, BL_OPTION_F64, &o.min_same_top, "X",
+          "exit 3 when a smaller fraction (0 to 1) of tokens has REF's top token" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),

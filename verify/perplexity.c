@@ -98,8 +98,8 @@ static size_t cut_windows(struct cut *c, size_t n_seqs, const int32_t *tokens, s
             c->token[s * ctx + p] = tokens[0];
         c->first[s] = n;
         /* with stride = ctx the first token of a window has nothing before it */
-        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin,
-                        tokens, begin);
+        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin, tokens,
+                        begin);
         done = end;
     }
     c->first[n_seqs] = n;

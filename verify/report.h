@@ -1,13 +1,19 @@
 /*
- * verify_report.h - what verify measured, for people and as JSON.
+ * report.h - what verify measured, for people on a terminal (report_text.c) and for programs
+ * (report_json.c).
+ *
+ * The report borrows everything; a part that was not measured has its has_ flag unset and is left
+ * out. What a writer puts into bl_text fails as bl_text does: look at bl_text_check().
  */
-#ifndef BL_CLI_VERIFY_REPORT_H
-#define BL_CLI_VERIFY_REPORT_H
+#ifndef BL_VERIFY_REPORT_H
+#define BL_VERIFY_REPORT_H
 
 #include "base/text.h"
 #include "formats/ckpt/ckpt.h"
+#include "formats/json/json_writer.h"
 #include "verify/check.h"
 #include "verify/compare.h"
+#include "verify/gates.h"
 #include "verify/perplexity.h"
 
 #include <stdbool.h>
@@ -19,9 +25,13 @@ typedef struct bl_verify_report {
     bl_check_result check;
     bl_comparison comparison;
     bl_ppl_result ppl;
+    bl_gates gates;
 } bl_verify_report;
 
 void bl_verify_report_text(bl_text *out, const bl_verify_report *report);
 void bl_verify_report_json(bl_text *out, const bl_verify_report *report);
+
+/* Shared by both: bits in the files for each weight. */
+double bl_report_bits_per_weight(const bl_ckpt *ckpt);
 
 #endif
