@@ -3,6 +3,7 @@
  * no: a damaged file, another structure, a gate that is exceeded.
  */
 #include "base/alloc.h"
+#include "base/sink.h"
 #include "base/source.h"
 #include "cli/cli.h"
 #include "formats/bln/bln_reader.h"
@@ -18,7 +19,7 @@
 
 struct options {
     bl_common common;
-    const char *against, *text;
+    const char *against, *text, *page;
     uint64_t ctx, stride, max_tokens;
     double max_kld, max_ppl_ratio, min_same_top; /* negative: no gate */
 };
@@ -27,12 +28,11 @@ enum { MAX_TEXT_BYTES = 1 << 30 };
 
 static const uint64_t not_given = UINT64_MAX;
 
-/* Token ids of a text file, BOS in front where the tokenizer adds it. */
-static bl_status tokenize_file(bl_tokens *out, const bl_tokenizer_file *file, const char *path,
-                               struct bl_err *err)
+/* Token ids of a text file, BOS in front where the tokenizer adds it. The caller frees both. */
+static bl_status tokenize_file(bl_tokens *out, bl_tokenizer **tokenizer,
+                               const bl_tokenizer_file *file, const char *path, struct bl_err *err)
 {
     bl_source *source = NULL;
-    bl_tokenizer *tokenizer = NULL;
     char *text = NULL;
     size_t n = 0;
     bl_status rc = bl_source_open(&source, path, err);
@@ -40,12 +40,11 @@ static bl_status tokenize_file(bl_tokens *out, const bl_tokenizer_file *file, co
     if (rc == BL_OK)
         rc = bl_source_read_all(&text, &n, source, MAX_TEXT_BYTES, err);
     if (rc == BL_OK)
-        rc = bl_tokenizer_new(&tokenizer, file, err);
+        rc = bl_tokenizer_new(tokenizer, file, err);
     if (rc == BL_OK)
-        rc = bl_tokenizer_encode(out, tokenizer, text, n, file->add_bos ? BL_ENCODE_BOS : 0, err);
+        rc = bl_tokenizer_encode(out, *tokenizer, text, n, file->add_bos ? BL_ENCODE_BOS : 0, err);
     if (rc == BL_E_FORMAT)
         bl_err_prefix(err, "%s", path);
-    bl_tokenizer_free(tokenizer);
     bl_free(text);
     bl_source_close(source);
     return rc;
@@ -65,8 +64,10 @@ static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *ref, con
     return rc;
 }
 
-static bl_status measure_text(bl_verify_report *report, const struct options *o,
-                              const bl_ckpt *base, const bl_ckpt *test, struct bl_err *err)
+/* The tokenizer stays for the report; the caller frees it. */
+static bl_status measure_text(bl_verify_report *report, bl_tokenizer **tokenizer,
+                              const struct options *o, const bl_ckpt *base, const bl_ckpt *test,
+                              struct bl_err *err)
 {
     bl_ppl_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
                                .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
@@ -74,21 +75,21 @@ static bl_status measure_text(bl_verify_report *report, const struct options *o,
                                .bos = -1,
                                .n_threads = (int)o->common.n_threads };
     bl_tokenizer_file *file = NULL;
-    bl_tokens tokens = { 0 };
     bl_status rc = find_tokenizer(&file, base, test, err);
 
     if (rc == BL_OK)
-        rc = tokenize_file(&tokens, file, o->text, err);
+        rc = tokenize_file(&report->tokens, tokenizer, file, o->text, err);
     if (rc == BL_OK) {
         if (file->add_bos)
             options.bos = file->bos;
         options.progress =
             bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
-        rc = bl_ppl_run(&report->ppl, base, test, tokens.id, tokens.n, &options, err);
+        rc = bl_ppl_run(&report->ppl, base, test, report->tokens.id, report->tokens.n, &options,
+                        err);
         report->has_ppl = rc == BL_OK;
         bl_progress_free(options.progress);
     }
-    bl_tokens_release(&tokens);
+    report->tokenizer = *tokenizer;
     bl_tokenizer_file_free(file);
     return rc;
 }
@@ -170,9 +171,29 @@ static bl_status judge(const bl_verify_report *report, struct bl_err *err)
     return bl_gates_judge(&report->gates, err);
 }
 
-static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
-                     struct bl_err *err)
+/* The page says no as well when the verdict, not BL_OK, does. */
+static bl_status write_page(bl_sink **sink, bl_verify_report *report, bl_status verdict,
+                            const struct bl_err *why, struct bl_err *err)
 {
+    bl_text page = { 0 };
+    bl_status rc;
+
+    report->objection = verdict == BL_OK ? NULL : why->text;
+    rc = bl_verify_report_html(&page, report, err);
+    if (rc == BL_OK)
+        rc = bl_sink_write(*sink, page.bytes, page.n, err);
+    if (rc == BL_OK)
+        rc = bl_sink_commit(sink, err);
+    bl_text_release(&page);
+    return rc;
+}
+
+/* page: where --report goes, NULL without one. */
+static bl_status run(bl_sink **page, const struct options *o, const bl_ckpt *test,
+                     const bl_ckpt *ref, struct bl_err *err)
+{
+    bl_tokenizer *tokenizer = NULL;
+    struct bl_err why = { 0 };
     bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
     bl_text out = { 0 };
     bl_status rc = check(&report, o, test, err);
@@ -182,15 +203,23 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
         rc = compare(&report, o, ref, test, err);
     sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
     if (sound && o->text)
-        rc = measure_text(&report, o, ref ? ref : test, ref ? test : NULL, err);
+        rc = measure_text(&report, &tokenizer, o, ref ? ref : test, ref ? test : NULL, err);
     add_gates(&report, o);
     if (rc == BL_OK) {
         (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
         rc = bl_cli_print(&out, err);
     }
-    if (rc == BL_OK)
-        rc = judge(&report, err);
+    if (rc == BL_OK) {
+        bl_status verdict = judge(&report, &why);
+
+        if (*page)
+            rc = write_page(page, &report, verdict, &why, err);
+        if (rc == BL_OK && verdict != BL_OK)
+            rc = bl_fail(err, verdict, "%s", why.text);
+    }
     bl_text_release(&out);
+    bl_tokens_release(&report.tokens);
+    bl_tokenizer_free(tokenizer);
     if (report.has_check)
         bl_check_release(&report.check);
     if (report.has_ppl)
@@ -232,6 +261,19 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
     return BL_OK;
 }
 
+/* Begun before anything is measured: a page that cannot be written costs no hour. */
+static bl_status begin_page(bl_sink **out, const struct options *o, const char *model,
+                            struct bl_err *err)
+{
+    const char *const inputs[] = { model, o->against, o->text };
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs) && rc == BL_OK; i++)
+        if (inputs[i])
+            rc = bl_cli_check_output(o->page, inputs[i], err);
+    return rc == BL_OK ? bl_sink_begin(out, o->page, o->common.force, err) : rc;
+}
+
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
     struct options o = { .ctx = not_given,
@@ -253,6 +295,8 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
           "exit 3 when perplexity / REF's perplexity is larger" },
         { "--min-same-top", 0, BL_OPTION_F64, &o.min_same_top, "X",
           "exit 3 when a smaller fraction (0 to 1) of tokens has REF's top token" },
+        { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
+        BL_OPTION_FORCE(o.common),
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),
@@ -262,6 +306,7 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
     };
     struct bl_err err = { 0 };
     bl_ckpt *test = NULL, *ref = NULL;
+    bl_sink *page = NULL;
     const char *path;
     size_t n;
     int early = bl_cli_parse(&path, &n, 1, 1, command, table, &o.common, argc, argv);
@@ -274,8 +319,11 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         rc = bl_ckpt_open(&test, path, &err);
     if (rc == BL_OK && o.against)
         rc = bl_ckpt_open(&ref, o.against, &err);
+    if (rc == BL_OK && o.page)
+        rc = begin_page(&page, &o, path, &err);
     if (rc == BL_OK)
-        rc = run(&o, test, ref, &err);
+        rc = run(&page, &o, test, ref, &err);
+    bl_sink_abort(&page);
     bl_ckpt_close(test);
     bl_ckpt_close(ref);
     return bl_cli_finish(command, rc, &err);

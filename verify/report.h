@@ -1,6 +1,6 @@
 /*
- * report.h - what verify measured, for people on a terminal (report_text.c) and for programs
- * (report_json.c).
+ * report.h - what verify measured, for people on a terminal (report_text.c), for programs
+ * (report_json.c) and as a page for the browser (report_html.c).
  *
  * The report borrows everything; a part that was not measured has its has_ flag unset and is left
  * out. What a writer puts into bl_text fails as bl_text does: look at bl_text_check().
@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/json/json_writer.h"
+#include "model/tokenizer/tokenizer.h"
 #include "verify/check.h"
 #include "verify/compare.h"
 #include "verify/gates.h"
@@ -26,12 +27,24 @@ typedef struct bl_verify_report {
     bl_comparison comparison;
     bl_ppl_result ppl;
     bl_gates gates;
+
+    /* for the page only */
+    const char *objection;         /* the sentence that says no; NULL: the answer is yes */
+    bl_tokens tokens;              /* of the text, as bl_ppl_run() got them */
+    const bl_tokenizer *tokenizer; /* NULL: no tokens in context */
 } bl_verify_report;
 
 void bl_verify_report_text(bl_text *out, const bl_verify_report *report);
 void bl_verify_report_json(bl_text *out, const bl_verify_report *report);
 
-/* Shared by both: bits in the files for each weight. */
+/*
+ * One self-contained page: no script, nothing to fetch, well-formed XML too. Whatever comes from a
+ * file is escaped. Fails with BL_E_NOMEM, or BL_E_FORMAT for a token that the tokenizer has not.
+ */
+BL_MUST_USE bl_status bl_verify_report_html(bl_text *out, const bl_verify_report *report,
+                                            struct bl_err *err);
+
+/* Shared by the three: bits in the files for each weight. */
 double bl_report_bits_per_weight(const bl_ckpt *ckpt);
 
 #endif
