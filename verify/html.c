@@ -38,8 +38,8 @@ static bool can_be_shown(const char *bytes, size_t n, uint32_t c)
 
     memcpy(copy, bytes, n);
     bl_utf8_make_printable(copy);
-    return memcmp(copy, bytes, n) == 0 && (c & 0xfffe) != 0xfffe && c != 0x200e && c != 0x200f &&
-           c != 0x061c && c != 0xfeff;
+    return c != 0 && memcmp(copy, bytes, n) == 0 && (c & 0xfffe) != 0xfffe && c != 0x200e &&
+           c != 0x200f && c != 0x061c && c != 0xfeff;
 }
 
 void bl_html_add(bl_text *out, const char *bytes, size_t n)
