@@ -27,8 +27,10 @@ static void put_ticks(bl_axis *a, double step)
 {
     double first = ceil(a->low / step - 1e-9), last = floor(a->high / step + 1e-9);
 
-    for (double t = first; t <= last && a->n_ticks < BL_AXIS_MAX_TICKS; t++)
-        a->tick[a->n_ticks++] = t * step;
+    while (a->n_ticks < BL_AXIS_MAX_TICKS && first + (double)a->n_ticks <= last) {
+        a->tick[a->n_ticks] = (first + (double)a->n_ticks) * step;
+        a->n_ticks++;
+    }
 }
 
 /* One value, or none: room around it. */
