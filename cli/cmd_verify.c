@@ -2,204 +2,39 @@
  * cmd_verify.c - what the numbers are, and whether they are good enough. Exit 3 when the answer is
  * no: a damaged file, another structure, a gate that is exceeded.
  */
-#include "base/alloc.h"
-#include "base/source.h"
+#include "base/sink.h"
 #include "cli/cli.h"
-#include "cli/verify_report.h"
-#include "formats/bln/bln_reader.h"
+#include "cli/verify_run.h"
 #include "formats/ckpt/ckpt.h"
-#include "model/tokenizer/tokenizer.h"
-#include "verify/compare.h"
-#include "verify/perplexity.h"
+#include "verify/report.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-struct options {
-    bl_common common;
-    const char *against, *text, *choices;
-    uint64_t ctx, stride, max_tokens;
-    double max_kld, min_same_choice; /* negative: no gate */
-};
-
-/* Multiple-choice items, read and tokenised before any weight: a mistake in them costs no hour. */
-struct choices {
-    bl_choice_items items;
-    bl_choice_sequences sequences;
-};
-
-enum { MAX_TEXT_BYTES = 1 << 30 };
+#include <math.h>
 
 static const uint64_t not_given = UINT64_MAX;
 
-/* Token ids of a text file, BOS in front where the tokenizer adds it. */
-static bl_status tokenize_file(bl_tokens *out, const bl_tokenizer_file *file, const char *path,
-                               struct bl_err *err)
+/* The gates that were asked for, in the order of the help. */
+static void add_gates(bl_verify_report *report, const bl_verify_options *o)
 {
-    bl_source *source = NULL;
-    bl_tokenizer *tokenizer = NULL;
-    char *text = NULL;
-    size_t n = 0;
-    bl_status rc = bl_source_open(&source, path, err);
+    const bl_ppl_result *p = report->has_ppl ? &report->ppl : NULL;
+    const bl_choices_result *c = report->has_choices ? &report->choices : NULL;
+    const double none = (double)NAN;
 
-    if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, MAX_TEXT_BYTES, err);
-    if (rc == BL_OK)
-        rc = bl_tokenizer_new(&tokenizer, file, err);
-    if (rc == BL_OK)
-        rc = bl_tokenizer_encode(out, tokenizer, text, n, file->add_bos ? BL_ENCODE_BOS : 0, err);
-    if (rc == BL_E_FORMAT)
-        bl_err_prefix(err, "%s", path);
-    bl_tokenizer_free(tokenizer);
-    bl_free(text);
-    bl_source_close(source);
-    return rc;
-}
-
-/* The tokenizer of the first model that has one: GGUF files carry theirs in another form. */
-static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *ref, const bl_ckpt *test,
-                                struct bl_err *err)
-{
-    bl_status rc = bl_ckpt_tokenizer_file(out, ref, err);
-
-    if (rc == BL_E_UNSUPPORTED && test && bl_ckpt_tokenizer_file(out, test, NULL) == BL_OK)
-        return BL_OK;
-    if (rc == BL_E_UNSUPPORTED && !test)
-        return bl_fail(err, rc, "%s: no tokenizer.json here; name the source with --against",
-                       bl_ckpt_path(ref));
-    return rc;
-}
-
-static bl_status measure_text(bl_verify_report *report, const struct options *o,
-                              const bl_ckpt *base, const bl_ckpt *test, struct bl_err *err)
-{
-    bl_ppl_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
-                               .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
-                               .stride = o->stride == not_given ? 0 : (uint32_t)o->stride,
-                               .bos = -1,
-                               .n_threads = (int)o->common.n_threads };
-    bl_tokenizer_file *file = NULL;
-    bl_tokens tokens = { 0 };
-    bl_status rc = find_tokenizer(&file, base, test, err);
-
-    if (rc == BL_OK)
-        rc = tokenize_file(&tokens, file, o->text, err);
-    if (rc == BL_OK) {
-        if (file->add_bos)
-            options.bos = file->bos;
-        options.progress =
-            bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
-        rc = bl_ppl_run(&report->ppl, base, test, tokens.id, tokens.n, &options, err);
-        report->has_ppl = rc == BL_OK;
-        bl_progress_free(options.progress);
-    }
-    bl_tokens_release(&tokens);
-    bl_tokenizer_file_free(file);
-    return rc;
-}
-
-static bl_status open_choices(struct choices *out, const struct options *o, const bl_ckpt *base,
-                              const bl_ckpt *test, struct bl_err *err)
-{
-    uint32_t ctx = o->ctx == not_given ? BL_CHOICES_DEFAULT_CTX : (uint32_t)o->ctx;
-    bl_tokenizer_file *file = NULL;
-    bl_tokenizer *tokenizer = NULL;
-    bl_status rc = bl_choice_items_open(&out->items, o->choices, err);
-
-    if (rc == BL_OK && !bl_ckpt_has_config(base))
-        rc = bl_fail(err, BL_E_USAGE, "%s: without a configuration it cannot be run",
-                     bl_ckpt_path(base));
-    if (rc == BL_OK)
-        rc = find_tokenizer(&file, base, test, err);
-    if (rc == BL_OK)
-        rc = bl_tokenizer_new(&tokenizer, file, err);
-    if (rc == BL_OK)
-        rc = bl_choice_sequences_make(&out->sequences, &out->items, tokenizer, file->add_bos, ctx,
-                                      bl_ckpt_config(base)->vocab_size, err);
-    bl_tokenizer_free(tokenizer);
-    bl_tokenizer_file_free(file);
-    return rc;
-}
-
-static bl_status measure_choices(bl_verify_report *report, const struct options *o,
-                                 const struct choices *choices, const bl_ckpt *base,
-                                 const bl_ckpt *test, struct bl_err *err)
-{
-    bl_choices_options options = { .n_threads = (int)o->common.n_threads };
-    bl_status rc;
-
-    options.progress =
-        bl_progress_new("verify: choices", bl_choices_bytes(base, test), o->common.progress);
-    rc = bl_choices_run(&report->choices, &choices->items, &choices->sequences, base, test,
-                        &options, err);
-    report->has_choices = rc == BL_OK;
-    bl_progress_free(options.progress);
-    return rc;
-}
-
-static void release_choices(struct choices *choices)
-{
-    bl_choice_sequences_release(&choices->sequences);
-    bl_choice_items_release(&choices->items);
-}
-
-static uint64_t total_bytes(const bl_ckpt *ckpt)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
-        sum += bl_ckpt_tensor(ckpt, i)->n_bytes;
-    return sum;
-}
-
-static bl_status compare(bl_verify_report *report, const struct options *o, const bl_ckpt *ref,
-                         const bl_ckpt *test, struct bl_err *err)
-{
-    bl_compare_options options = { .n_threads = (int)o->common.n_threads };
-    bl_status rc;
-
-    options.progress = bl_progress_new("verify: tensors", total_bytes(ref), o->common.progress);
-    rc = bl_compare_run(&report->comparison, ref, test, &options, err);
-    report->has_comparison = rc == BL_OK;
-    bl_progress_free(options.progress);
-    return rc;
-}
-
-/*
- * The model alone: checksums where the container has them, structure, finite values. A comparison
- * reads every value anyway.
- */
-static bl_status check(bl_verify_report *report, const struct options *o, const bl_ckpt *test,
-                       struct bl_err *err)
-{
-    bl_check_options options = { .n_threads = (int)o->common.n_threads,
-                                 .structure_only = o->against != NULL };
-    bl_status rc = BL_OK;
-
-    if (strcmp(bl_ckpt_container(test)->kind, BL_BLN_KIND) == 0)
-        rc = bl_bln_verify(bl_ckpt_container(test), options.n_threads, NULL, NULL, NULL, err);
-    if (rc != BL_OK)
-        return rc;
-    options.progress = bl_progress_new("verify: values", total_bytes(test), o->common.progress);
-    rc = bl_check_run(&report->check, test, &options, err);
-    report->has_check = rc == BL_OK;
-    bl_progress_free(options.progress);
-    return rc;
-}
-
-static bl_status judge_choices(const bl_choices_result *r, const struct options *o,
-                               struct bl_err *err)
-{
-    double same = (double)r->same / (double)r->items->n_items;
-
-    if (same >= o->min_same_choice)
-        return BL_OK;
-    return bl_fail(err, BL_E_MISMATCH, "the same choice in %.4f of %zu items: less than %g", same,
-                   r->items->n_items, o->min_same_choice);
+    if (o->max_kld >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_MOST, "max-kld", "mean KL divergence",
+                     p ? p->kl_mean : none, o->max_kld);
+    if (o->max_ppl_ratio >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_MOST, "max-ppl-ratio", "ratio of perplexities",
+                     p ? exp(p->ln_ratio) : none, o->max_ppl_ratio);
+    if (o->min_same_top >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_LEAST, "min-same-top", "share of same top tokens",
+                     p ? p->same_top : none, o->min_same_top);
+    if (o->min_same_choice >= 0)
+        bl_gates_add(&report->gates, BL_GATE_AT_LEAST, "min-same-choice", "share of same choices",
+                     c ? (double)c->same / (double)c->items->n_items : none, o->min_same_choice);
 }
 
 /* The first line that says no. */
-static bl_status judge(const bl_verify_report *report, const struct options *o, struct bl_err *err)
+static bl_status judge(const bl_verify_report *report, struct bl_err *err)
 {
     const bl_comparison *c = &report->comparison;
 
@@ -211,62 +46,120 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
             err, BL_E_MISMATCH,
             "the structures differ: %zu tensors missing, %zu extra, %zu of another shape",
             c->n_missing, c->n_extra, c->n_reshaped);
-    if (report->has_ppl && o->max_kld >= 0 && !(report->ppl.kl_mean <= o->max_kld))
-        return bl_fail(err, BL_E_MISMATCH, "mean KL divergence %.6f exceeds --max-kld %g",
-                       report->ppl.kl_mean, o->max_kld);
-    if (report->has_choices && o->min_same_choice >= 0)
-        return judge_choices(&report->choices, o, err);
-    return BL_OK;
+    return bl_gates_judge(&report->gates, err);
 }
 
-static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
-                     struct bl_err *err)
+static bl_status print_report(const bl_verify_options *o, const bl_verify_report *report,
+                              struct bl_err *err)
 {
-    bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
-    const bl_ckpt *base = ref ? ref : test, *second = ref ? test : NULL;
-    struct choices choices = { 0 };
     bl_text out = { 0 };
-    bl_status rc = o->choices ? open_choices(&choices, o, base, second, err) : BL_OK;
-    bool sound;
+    bl_status rc;
 
-    if (rc == BL_OK)
-        rc = check(&report, o, test, err);
-    sound = rc == BL_OK && report.check.n_faults == 0;
-
-    if (sound && ref)
-        rc = compare(&report, o, ref, test, err);
-    sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
-    if (sound && o->text)
-        rc = measure_text(&report, o, base, second, err);
-    if (sound && rc == BL_OK && o->choices)
-        rc = measure_choices(&report, o, &choices, base, second, err);
-    if (rc == BL_OK) {
-        (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
-        rc = bl_cli_print(&out, err);
-    }
-    if (rc == BL_OK)
-        rc = judge(&report, o, err);
+    (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, report);
+    rc = bl_cli_print(&out, err);
     bl_text_release(&out);
-    if (report.has_check)
-        bl_check_release(&report.check);
-    if (report.has_ppl)
-        bl_ppl_release(&report.ppl);
-    if (report.has_choices)
-        bl_choices_release(&report.choices);
-    release_choices(&choices);
-    if (report.has_comparison)
-        bl_compare_release(&report.comparison);
     return rc;
 }
 
-static bl_status check_options(const struct options *o, struct bl_err *err)
+static bl_status write_page(bl_sink **sink, const bl_verify_report *report, struct bl_err *err)
 {
-    if (o->max_kld >= 0 && (!o->text || !o->against))
-        return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
-    if (o->min_same_choice >= 0 && (!o->choices || !o->against))
-        return bl_fail(err, BL_E_USAGE, "--min-same-choice needs --choices and --against");
-    if (o->min_same_choice > 1)
-        return bl_fail(err, BL_E_USAGE, "--min-same-choice is a fraction: from 0 to 1");
+    bl_text page = { 0 };
+    bl_status rc = bl_verify_report_html(&page, report, err);
+
+    if (rc == BL_OK)
+        rc = bl_sink_write(*sink, page.bytes, page.n, err);
+    if (rc == BL_OK)
+        rc = bl_sink_commit(sink, err);
+    bl_text_release(&page);
+    return rc;
+}
+
+/* Print, write the page where there is one, and answer: BL_OK for yes. */
+static bl_status conclude(bl_sink **page, const bl_verify_options *o, bl_verify_report *report,
+                          struct bl_err *err)
+{
+    struct bl_err why = { 0 };
+    bl_status verdict = judge(report, &why);
+    bl_status rc = print_report(o, report, err);
+
+    report->objection = verdict == BL_OK ? NULL : why.text;
+    if (rc == BL_OK && *page)
+        rc = write_page(page, report, err);
+    report->objection = NULL;
+    if (rc == BL_OK && verdict != BL_OK)
+        rc = bl_fail(err, verdict, "%s", why.text);
+    return rc;
+}
+
+/* Everything that was asked for and that makes sense after what came before. */
+static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
+                         const bl_verify_options *o, struct bl_err *err)
+{
+    bl_status rc = o->choices ? bl_verify_open_choices(inputs, report, o, err) : BL_OK;
+
+    if (rc == BL_OK)
+        rc = bl_verify_run_check(report, o, err);
+    if (rc != BL_OK || report->check.n_faults > 0)
+        return rc;
+    if (report->reference)
+        rc = bl_verify_run_comparison(report, o, err);
+    if (rc != BL_OK || (report->has_comparison && !bl_compare_same_structure(&report->comparison)))
+        return rc;
+    if (o->text)
+        rc = bl_verify_run_text(report, inputs, o, err);
+    if (rc == BL_OK && o->choices)
+        rc = bl_verify_run_choices(report, inputs, o, err);
+    return rc;
+}
+
+/* page: where --report goes, NULL without one. */
+static bl_status run(bl_sink **page, const bl_verify_options *o, const bl_ckpt *test,
+                     const bl_ckpt *ref, struct bl_err *err)
+{
+    bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
+    bl_verify_inputs inputs = { 0 };
+    bl_status rc = measure(&report, &inputs, o, err);
+
+    add_gates(&report, o);
+    if (rc == BL_OK)
+        rc = conclude(page, o, &report, err);
+    bl_verify_report_release(&report);
+    bl_verify_inputs_release(&inputs);
+    return rc;
+}
+
+/* A gate is about what only two models have, on a text or on items. */
+static bl_status check_gates(const bl_verify_options *o, struct bl_err *err)
+{
+    const struct {
+        const char *name, *needs;
+        bool has_input, is_fraction;
+        double limit;
+    } gate[] = {
+        { "--max-kld", "--text", o->text != NULL, false, o->max_kld },
+        { "--max-ppl-ratio", "--text", o->text != NULL, false, o->max_ppl_ratio },
+        { "--min-same-top", "--text", o->text != NULL, true, o->min_same_top },
+        { "--min-same-choice", "--choices", o->choices != NULL, true, o->min_same_choice },
+    };
+
+    for (size_t i = 0; i < sizeof(gate) / sizeof(*gate); i++) {
+        if (gate[i].limit < 0)
+            continue;
+        if (!gate[i].has_input || !o->against)
+            return bl_fail(err, BL_E_USAGE, "%s needs %s and --against", gate[i].name,
+                           gate[i].needs);
+        if (gate[i].is_fraction && gate[i].limit > 1)
+            return bl_fail(err, BL_E_USAGE, "%s is a fraction: from 0 to 1", gate[i].name);
+    }
+    return BL_OK;
+}
+
+static bl_status check_options(bl_verify_options *o, struct bl_err *err)
+{
+    bl_status rc = check_gates(o, err);
+
+    if (rc != BL_OK)
+        return rc;
     if ((o->stride != not_given || o->max_tokens != not_given) && !o->text)
         return bl_fail(err, BL_E_USAGE, "--stride and --tokens need --text");
     if (o->ctx != not_given && !o->text && !o->choices)
@@ -277,19 +170,57 @@ static bl_status check_options(const struct options *o, struct bl_err *err)
         return bl_fail(err, BL_E_USAGE, "--stride is from 1 to 1048576");
     if (o->max_tokens == 0)
         return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
+    o->ctx = o->ctx == not_given ? 0 : o->ctx;
+    o->stride = o->stride == not_given ? 0 : o->stride;
+    o->max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens;
     return BL_OK;
+}
+
+/* Begun before anything is measured: a page that cannot be written costs no hour. */
+static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const char *model,
+                            struct bl_err *err)
+{
+    const char *const inputs[] = { model, o->against, o->text, o->choices };
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs) && rc == BL_OK; i++)
+        if (inputs[i])
+            rc = bl_cli_check_output(o->page, inputs[i], err);
+    return rc == BL_OK ? bl_sink_begin(out, o->page, o->common.force, err) : rc;
+}
+
+static bl_status verify(const bl_verify_options *o, const char *path, struct bl_err *err)
+{
+    bl_ckpt *test = NULL, *ref = NULL;
+    bl_sink *page = NULL;
+    bl_status rc = bl_ckpt_open(&test, path, err);
+
+    if (rc == BL_OK && o->against)
+        rc = bl_ckpt_open(&ref, o->against, err);
+    if (rc == BL_OK && o->page)
+        rc = begin_page(&page, o, path, err);
+    if (rc == BL_OK)
+        rc = run(&page, o, test, ref, err);
+    bl_sink_abort(&page);
+    bl_ckpt_close(test);
+    bl_ckpt_close(ref);
+    return rc;
 }
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .ctx = not_given,
-                         .stride = not_given,
-                         .max_tokens = not_given,
-                         .max_kld = -1,
-                         .min_same_choice = -1 };
+    bl_verify_options o = { .ctx = not_given,
+                            .stride = not_given,
+                            .max_tokens = not_given,
+                            .max_kld = -1,
+                            .max_ppl_ratio = -1,
+                            .min_same_top = -1,
+                            .min_same_choice = -1 };
     const bl_option table[] = {
         { "--against", 0, BL_OPTION_STRING, &o.against, "REF", "the reference model" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
+        { "--choices", 0, BL_OPTION_STRING, &o.choices, "FILE",
+          "multiple-choice items, as JSON lines (docs/cli.md)" },
         { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N",
           "tokens in a chunk, or at most in an item (default 512)" },
         { "--stride", 0, BL_OPTION_U64, &o.stride, "N",
@@ -297,10 +228,14 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },
-        { "--choices", 0, BL_OPTION_STRING, &o.choices, "FILE",
-          "multiple-choice items, as JSON lines (docs/cli.md)" },
+        { "--max-ppl-ratio", 0, BL_OPTION_F64, &o.max_ppl_ratio, "X",
+          "exit 3 when perplexity / REF's perplexity is larger" },
+        { "--min-same-top", 0, BL_OPTION_F64, &o.min_same_top, "X",
+          "exit 3 when a smaller fraction (0 to 1) of tokens has REF's top token" },
         { "--min-same-choice", 0, BL_OPTION_F64, &o.min_same_choice, "X",
           "exit 3 when a smaller fraction of items has REF's choice" },
+        { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
+        BL_OPTION_FORCE(o.common),
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),
@@ -309,7 +244,6 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         BL_OPTION_END,
     };
     struct bl_err err = { 0 };
-    bl_ckpt *test = NULL, *ref = NULL;
     const char *path;
     size_t n;
     int early = bl_cli_parse(&path, &n, 1, 1, command, table, &o.common, argc, argv);
@@ -319,12 +253,6 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         return early;
     rc = check_options(&o, &err);
     if (rc == BL_OK)
-        rc = bl_ckpt_open(&test, path, &err);
-    if (rc == BL_OK && o.against)
-        rc = bl_ckpt_open(&ref, o.against, &err);
-    if (rc == BL_OK)
-        rc = run(&o, test, ref, &err);
-    bl_ckpt_close(test);
-    bl_ckpt_close(ref);
+        rc = verify(&o, path, &err);
     return bl_cli_finish(command, rc, &err);
 }

@@ -23,6 +23,7 @@ struct cut {
     int32_t *token;  /* [n_seqs][ctx] */
     size_t *row;     /* [n_scored] places in token whose next token is scored */
     int32_t *target; /* [n_scored] that next token */
+    size_t *place;   /* [n_scored] where that is in the text */
     size_t *first;   /* [n_seqs + 1] where each sequence's scores begin */
 };
 
@@ -31,6 +32,7 @@ static void release_cut(struct cut *c)
     bl_free(c->token);
     bl_free(c->row);
     bl_free(c->target);
+    bl_free(c->place);
     bl_free(c->first);
 }
 
@@ -54,13 +56,14 @@ static size_t count_sequences(const bl_ppl_options *options, size_t n_tokens)
     return n <= ctx ? 1 : 1 + (size_t)bl_ceil_div_u64(n - ctx, options->stride);
 }
 
-/* Positions [from, to) of sequence s score the tokens that follow them. */
+/* Positions [from, to) of sequence s, which is text[begin ..], score the tokens that follow them. */
 static void score_positions(struct cut *c, size_t *n_scored, size_t ctx, size_t s, size_t from,
-                            size_t to, const int32_t *text)
+                            size_t to, const int32_t *text, size_t begin)
 {
     for (size_t p = from; p < to; p++, ++*n_scored) {
         c->row[*n_scored] = s * ctx + p;
-        c->target[*n_scored] = text[p + 1];
+        c->target[*n_scored] = text[begin + p + 1];
+        c->place[*n_scored] = begin + p + 1;
     }
 }
 
@@ -75,7 +78,7 @@ static size_t cut_chunks(struct cut *c, size_t n_seqs, const int32_t *tokens,
         if (options->bos >= 0)
             c->token[s * ctx] = (int32_t)options->bos;
         c->first[s] = n;
-        score_positions(c, &n, ctx, s, ctx / 2, ctx - 1, tokens + s * ctx);
+        score_positions(c, &n, ctx, s, ctx / 2, ctx - 1, tokens, s * ctx);
     }
     c->first[n_seqs] = n;
     return n;
@@ -95,8 +98,8 @@ static size_t cut_windows(struct cut *c, size_t n_seqs, const int32_t *tokens, s
             c->token[s * ctx + p] = tokens[0];
         c->first[s] = n;
         /* with stride = ctx the first token of a window has nothing before it */
-        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin,
-                        tokens + begin);
+        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin, tokens,
+                        begin);
         done = end;
     }
     c->first[n_seqs] = n;
@@ -112,8 +115,9 @@ static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *toke
     c.token = bl_alloc(n_seqs, r->ctx * sizeof(*c.token));
     c.row = bl_alloc(n_seqs, r->ctx * sizeof(*c.row));
     c.target = bl_alloc(n_seqs, r->ctx * sizeof(*c.target));
+    c.place = bl_alloc(n_seqs, r->ctx * sizeof(*c.place));
     c.first = bl_alloc(n_seqs + 1, sizeof(*c.first));
-    if (!c.token || !c.row || !c.target || !c.first) {
+    if (!c.token || !c.row || !c.target || !c.place || !c.first) {
         release_cut(&c);
         return bl_fail_nomem(err, "scored tokens");
     }
@@ -205,7 +209,7 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
 {
     const double *base = r->model[0].nll, *test = r->model[1].nll;
     size_t n = r->n_scored;
-    double *work = bl_alloc(n, sizeof(*work)), squares = 0;
+    double *work = bl_alloc(n, sizeof(*work)), mean, error;
 
     if (!work)
         return bl_fail_nomem(err, "KL divergence");
@@ -218,15 +222,19 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
     r->kl_p99 = quantile(work, n, 0.99);
     r->kl_p999 = quantile(work, n, 0.999);
     r->kl_max = work[n - 1];
+    r->n_same_top = (size_t)r->same_top;
     r->same_top /= (double)n;
     r->same_top_error = n > 1 ? sqrt(r->same_top * (1 - r->same_top) / (double)(n - 1)) : 0.0;
     for (size_t i = 0; i < n; i++) {
         double dp = exp(-test[i]) - exp(-base[i]);
 
-        squares += dp * dp;
-        work[i] = test[i] - base[i];
+        work[i] = dp * dp;
     }
-    r->rms_dp = sqrt(squares / (double)n);
+    mean = bl_mean(&error, work, n);
+    r->rms_dp = sqrt(mean);
+    r->rms_dp_error = mean > 0 ? error / (2 * r->rms_dp) : 0.0; /* the derivative of the root */
+    for (size_t i = 0; i < n; i++)
+        work[i] = test[i] - base[i];
     r->ln_ratio = bl_mean(&r->ln_ratio_error, work, n);
     bl_free(work);
     return BL_OK;
@@ -290,11 +298,14 @@ bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *tes
         finish_score(&r.model[m], &r, cut.first);
     if (rc == BL_OK && r.n_models == 2)
         rc = finish_pair(&r, err);
-    release_cut(&cut);
-    if (rc == BL_OK)
+    if (rc == BL_OK) {
+        r.place = cut.place;
+        cut.place = NULL;
         *out = r;
-    else
+    } else {
         bl_ppl_release(&r);
+    }
+    release_cut(&cut);
     return rc;
 }
 
@@ -305,5 +316,6 @@ void bl_ppl_release(bl_ppl_result *result)
         bl_free(result->model[m].running);
     }
     bl_free(result->kl);
+    bl_free(result->place);
     *result = (bl_ppl_result){ 0 };
 }

@@ -42,10 +42,12 @@ typedef struct bl_ppl_result {
     bl_ppl_score model[2];
     /* with two models */
     double kl_mean, kl_error, kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max;
+    size_t n_same_top;               /* scored tokens where both have the same id on top */
     double same_top, same_top_error; /* fraction of scored tokens */
-    double rms_dp;                   /* RMS of the change of the target's probability */
+    double rms_dp, rms_dp_error;     /* RMS of the change of the target's probability */
     double ln_ratio, ln_ratio_error; /* ln(ppl test / ppl base), paired standard error */
     double *kl;                      /* [n_scored], in the order of the text */
+    size_t *place; /* [n_scored] where in the text the scored token is, for one model too */
 } bl_ppl_result;
 
 /*

@@ -6,6 +6,11 @@
 
 static const double z95 = 1.959963984540054; /* 0.975 quantile of the normal distribution */
 
+bl_interval bl_interval_of(double value, double error)
+{
+    return (bl_interval){ value - z95 * error, value + z95 * error };
+}
+
 double bl_mean(double *error, const double *x, size_t n)
 {
     double sum = 0, squares = 0, mean;

@@ -11,6 +11,13 @@ typedef struct bl_share {
     double value, low, high;
 } bl_share;
 
+typedef struct bl_interval {
+    double low, high;
+} bl_interval;
+
+/* The 95 % confidence interval of a value with this standard error: value +- 1.96 errors. */
+bl_interval bl_interval_of(double value, double error);
+
 /* Mean of x[n] and the standard error of that mean (0 when n is 1). */
 double bl_mean(double *error, const double *x, size_t n);
 

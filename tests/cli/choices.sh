@@ -12,6 +12,11 @@ grep '^same choice' out
 echo "exit $?"
 sed -n '/"choices"/,/"list"/p' out
 grep -c log_likelihood out
+"$BALEEN" verify x --against "$DATA/nano-r1" --choices x.jsonl --report page.html --json >out
+python3 -B "$DATA/../cli/check_page.py" page.html out
+grep -c '<li>gained' page.html
+"$BALEEN" verify x --against "$DATA/nano-r1" --choices x.jsonl --report x.jsonl --force
+echo "exit $?"
 "$BALEEN" verify x --against "$DATA/nano-r1" --choices x.jsonl --min-same-choice 2
 echo "exit $?"
 "$BALEEN" verify x --choices x.jsonl --min-same-choice 1

@@ -1,0 +1,179 @@
+/* verify_run.c - see verify_run.h. */
+#include "cli/verify_run.h"
+
+#include "base/alloc.h"
+#include "base/source.h"
+#include "formats/bln/bln_reader.h"
+
+#include <string.h>
+
+enum { MAX_TEXT_BYTES = 1 << 30 };
+
+/* What is run: the reference and the model, or the model alone. */
+static const bl_ckpt *base_of(const bl_verify_report *report)
+{
+    return report->reference ? report->reference : report->model;
+}
+
+static const bl_ckpt *test_of(const bl_verify_report *report)
+{
+    return report->reference ? report->model : NULL;
+}
+
+/* The tokenizer of the first model that has one: GGUF files carry theirs in another form. */
+static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *base, const bl_ckpt *test,
+                                struct bl_err *err)
+{
+    bl_status rc = bl_ckpt_tokenizer_file(out, base, err);
+
+    if (rc == BL_E_UNSUPPORTED && test && bl_ckpt_tokenizer_file(out, test, NULL) == BL_OK)
+        return BL_OK;
+    if (rc == BL_E_UNSUPPORTED && !test)
+        return bl_fail(err, rc, "%s: no tokenizer.json here; name the source with --against",
+                       bl_ckpt_path(base));
+    return rc;
+}
+
+/* Once, for the text and the items. */
+static bl_status open_tokenizer(bl_verify_inputs *in, const bl_verify_report *report,
+                                struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    if (!in->file)
+        rc = find_tokenizer(&in->file, base_of(report), test_of(report), err);
+    if (rc == BL_OK && !in->tokenizer)
+        rc = bl_tokenizer_new(&in->tokenizer, in->file, err);
+    return rc;
+}
+
+/* Token ids of a text file, BOS in front where the tokenizer adds it. */
+static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const char *path,
+                               struct bl_err *err)
+{
+    bl_source *source = NULL;
+    char *text = NULL;
+    size_t n = 0;
+    bl_status rc = bl_source_open(&source, path, err);
+
+    if (rc == BL_OK)
+        rc = bl_source_read_all(&text, &n, source, MAX_TEXT_BYTES, err);
+    if (rc == BL_OK)
+        rc = bl_tokenizer_encode(out, in->tokenizer, text, n, in->file->add_bos ? BL_ENCODE_BOS : 0,
+                                 err);
+    if (rc == BL_E_FORMAT)
+        bl_err_prefix(err, "%s", path);
+    bl_free(text);
+    bl_source_close(source);
+    return rc;
+}
+
+bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *in,
+                             const bl_verify_options *o, struct bl_err *err)
+{
+    const bl_ckpt *base = base_of(report), *test = test_of(report);
+    bl_ppl_options options = { .ctx = (uint32_t)o->ctx,
+                               .max_tokens = o->max_tokens,
+                               .stride = (uint32_t)o->stride,
+                               .bos = -1,
+                               .n_threads = (int)o->common.n_threads };
+    bl_status rc = open_tokenizer(in, report, err);
+
+    if (rc == BL_OK)
+        rc = tokenize_file(&report->tokens, in, o->text, err);
+    if (rc != BL_OK)
+        return rc;
+    report->tokenizer = in->tokenizer;
+    if (in->file->add_bos)
+        options.bos = in->file->bos;
+    options.progress =
+        bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
+    rc = bl_ppl_run(&report->ppl, base, test, report->tokens.id, report->tokens.n, &options, err);
+    report->has_ppl = rc == BL_OK;
+    bl_progress_free(options.progress);
+    return rc;
+}
+
+bl_status bl_verify_open_choices(bl_verify_inputs *in, const bl_verify_report *report,
+                                 const bl_verify_options *o, struct bl_err *err)
+{
+    const bl_ckpt *base = base_of(report);
+    uint32_t ctx = o->ctx ? (uint32_t)o->ctx : BL_CHOICES_DEFAULT_CTX;
+    bl_status rc = bl_choice_items_open(&in->items, o->choices, err);
+
+    if (rc == BL_OK && !bl_ckpt_has_config(base))
+        rc = bl_fail(err, BL_E_USAGE, "%s: without a configuration it cannot be run",
+                     bl_ckpt_path(base));
+    if (rc == BL_OK)
+        rc = open_tokenizer(in, report, err);
+    if (rc == BL_OK)
+        rc = bl_choice_sequences_make(&in->sequences, &in->items, in->tokenizer, in->file->add_bos,
+                                      ctx, bl_ckpt_config(base)->vocab_size, err);
+    return rc;
+}
+
+bl_status bl_verify_run_choices(bl_verify_report *report, const bl_verify_inputs *in,
+                                const bl_verify_options *o, struct bl_err *err)
+{
+    const bl_ckpt *base = base_of(report), *test = test_of(report);
+    bl_choices_options options = { .n_threads = (int)o->common.n_threads };
+    bl_status rc;
+
+    options.progress =
+        bl_progress_new("verify: choices", bl_choices_bytes(base, test), o->common.progress);
+    rc = bl_choices_run(&report->choices, &in->items, &in->sequences, base, test, &options, err);
+    report->has_choices = rc == BL_OK;
+    bl_progress_free(options.progress);
+    return rc;
+}
+
+static uint64_t total_bytes(const bl_ckpt *ckpt)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
+        sum += bl_ckpt_tensor(ckpt, i)->n_bytes;
+    return sum;
+}
+
+bl_status bl_verify_run_comparison(bl_verify_report *report, const bl_verify_options *o,
+                                   struct bl_err *err)
+{
+    bl_compare_options options = { .n_threads = (int)o->common.n_threads };
+    bl_status rc;
+
+    options.progress =
+        bl_progress_new("verify: tensors", total_bytes(report->reference), o->common.progress);
+    rc = bl_compare_run(&report->comparison, report->reference, report->model, &options, err);
+    report->has_comparison = rc == BL_OK;
+    bl_progress_free(options.progress);
+    return rc;
+}
+
+bl_status bl_verify_run_check(bl_verify_report *report, const bl_verify_options *o,
+                              struct bl_err *err)
+{
+    const bl_ckpt *model = report->model;
+    bl_check_options options = { .n_threads = (int)o->common.n_threads,
+                                 .structure_only = report->reference != NULL };
+    bl_status rc = BL_OK;
+
+    if (strcmp(bl_ckpt_container(model)->kind, BL_BLN_KIND) == 0)
+        rc = bl_bln_verify(bl_ckpt_container(model), options.n_threads, NULL, NULL, NULL, err);
+    if (rc != BL_OK)
+        return rc;
+    options.progress = bl_progress_new("verify: values", total_bytes(model), o->common.progress);
+    rc = bl_check_run(&report->check, model, &options, err);
+    report->has_check = rc == BL_OK;
+    bl_progress_free(options.progress);
+    return rc;
+}
+
+void bl_verify_inputs_release(bl_verify_inputs *in)
+{
+    bl_choice_sequences_release(&in->sequences);
+    bl_choice_items_release(&in->items);
+    bl_tokenizer_free(in->tokenizer);
+    bl_tokenizer_file_free(in->file);
+    *in = (bl_verify_inputs){ 0 };
+}

@@ -1,0 +1,51 @@
+/*
+ * verify_run.h - the long parts of verify. Each fills its part of a report and shows progress.
+ */
+#ifndef BL_CLI_VERIFY_RUN_H
+#define BL_CLI_VERIFY_RUN_H
+
+#include "cli/cli.h"
+#include "model/tokenizer/tokenizer.h"
+#include "verify/report.h"
+
+typedef struct bl_verify_options {
+    bl_common common;
+    const char *against, *text, *choices, *page;                  /* paths, or NULL */
+    uint64_t ctx, stride, max_tokens;                             /* 0: the default */
+    double max_kld, max_ppl_ratio, min_same_top, min_same_choice; /* negative: no gate */
+} bl_verify_options;
+
+/* What the parts of a run share, and the report borrows. Zero-initialise. */
+typedef struct bl_verify_inputs {
+    bl_tokenizer_file *file;
+    bl_tokenizer *tokenizer;
+    bl_choice_items items;
+    bl_choice_sequences sequences;
+} bl_verify_inputs;
+
+/* After the report. */
+void bl_verify_inputs_release(bl_verify_inputs *inputs);
+
+/*
+ * Read and tokenise the multiple-choice items, before any weight: a mistake in them costs no hour.
+ */
+BL_MUST_USE bl_status bl_verify_open_choices(bl_verify_inputs *inputs,
+                                             const bl_verify_report *report,
+                                             const bl_verify_options *options, struct bl_err *err);
+
+/*
+ * The model alone: checksums where the container has them, structure, finite values. A comparison
+ * reads every value anyway.
+ */
+BL_MUST_USE bl_status bl_verify_run_check(bl_verify_report *report,
+                                          const bl_verify_options *options, struct bl_err *err);
+BL_MUST_USE bl_status bl_verify_run_comparison(bl_verify_report *report,
+                                               const bl_verify_options *options,
+                                               struct bl_err *err);
+BL_MUST_USE bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *inputs,
+                                         const bl_verify_options *options, struct bl_err *err);
+BL_MUST_USE bl_status bl_verify_run_choices(bl_verify_report *report,
+                                            const bl_verify_inputs *inputs,
+                                            const bl_verify_options *options, struct bl_err *err);
+
+#endif
