@@ -148,6 +148,11 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
             err, BL_E_MISMATCH,
             "the structures differ: %zu tensors missing, %zu extra, %zu of another shape",
             c->n_missing, c->n_extra, c->n_reshaped);
+    if (report->has_comparison && c->n_config > 0)
+        return bl_fail(err, BL_E_MISMATCH,
+                       "the configurations differ: %s is %s, the reference has %s%s",
+                       c->config[0].field, c->config[0].test, c->config[0].reference,
+                       c->n_config > 1 ? ", and more" : "");
     if (report->has_ppl && o->max_kld >= 0 && !(report->ppl.kl_mean <= o->max_kld))
         return bl_fail(err, BL_E_MISMATCH, "mean KL divergence %.6f exceeds --max-kld %g",
                        report->ppl.kl_mean, o->max_kld);

@@ -47,8 +47,17 @@ static void print_check(bl_text *out, const bl_verify_report *r)
         bl_text_printf(out, "  ... and %zu more\n", c->n_findings - N_FINDINGS);
 }
 
+static void print_config(bl_text *out, const bl_comparison *c)
+{
+    for (size_t i = 0; i < c->n_config; i++)
+        bl_text_printf(out, "%s%s is %s, the reference has %s\n",
+                       i ? "               " : "configuration  ", c->config[i].field,
+                       c->config[i].test, c->config[i].reference);
+}
+
 static void print_comparison(bl_text *out, const bl_comparison *c)
 {
+    print_config(out, c);
     bl_text_printf(out, "tensors        %zu compared, %zu identical\n", c->n_compared,
                    c->n_identical);
     name_some(out, "missing", c->missing, c->n_missing);
@@ -155,8 +164,26 @@ static void put_check(bl_json_writer *w, const bl_check_result *c)
     bl_json_end_array(w);
 }
 
+static void put_config(bl_json_writer *w, const bl_comparison *c)
+{
+    bl_json_put_key(w, "configuration");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < c->n_config; i++) {
+        bl_json_begin_object(w);
+        bl_json_put_key(w, "field");
+        bl_json_put_string(w, c->config[i].field);
+        bl_json_put_key(w, "value");
+        bl_json_put_string(w, c->config[i].test);
+        bl_json_put_key(w, "reference");
+        bl_json_put_string(w, c->config[i].reference);
+        bl_json_end_object(w);
+    }
+    bl_json_end_array(w);
+}
+
 static void put_comparison(bl_json_writer *w, const bl_comparison *c)
 {
+    put_config(w, c);
     bl_json_put_key(w, "tensors");
     bl_json_begin_object(w);
     put_u64(w, "compared", c->n_compared);

@@ -120,6 +120,8 @@ bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *
 
     if (rc == BL_OK)
         match_tensors(&c, ref, test);
+    if (bl_ckpt_has_config(ref) && bl_ckpt_has_config(test))
+        c.n_config = bl_config_compare(c.config, bl_ckpt_config(test), bl_ckpt_config(ref));
     for (size_t i = 0; i < c.n_compared && rc == BL_OK; i++) {
         bl_metrics_sums sums = { 0 };
 

@@ -2,12 +2,14 @@
  * compare.h - two checkpoints, tensor by tensor, in whatever containers and encodings.
  *
  * Tensors are matched by canonical name and decoded in pieces of bounded memory. Sums do not
- * depend on the number of threads.
+ * depend on the number of threads. Configurations are compared for what they make the network
+ * compute (formats/arch/config_compare.h).
  */
 #ifndef BL_VERIFY_COMPARE_H
 #define BL_VERIFY_COMPARE_H
 
 #include "base/progress.h"
+#include "formats/arch/config_compare.h"
 #include "formats/ckpt/ckpt.h"
 #include "verify/metrics.h"
 
@@ -29,7 +31,9 @@ typedef struct bl_comparison {
     bl_compared *reshaped;
     size_t n_mtp_only; /* tensors of MTP layers that only one of the two has: a note, no mismatch */
     const bl_tensor **mtp_only;
-    bl_metrics all; /* over all values that were compared */
+    bl_metrics all;  /* over all values that were compared */
+    size_t n_config; /* fields in which the configurations differ; none when either has none */
+    bl_config_difference config[BL_CONFIG_MAX_DIFFERENCES];
 } bl_comparison;
 
 typedef struct bl_compare_options {
@@ -41,7 +45,7 @@ BL_MUST_USE bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, con
                                      const bl_compare_options *options, struct bl_err *err);
 void bl_compare_release(bl_comparison *comparison);
 
-/* No tensor missing or extra (MTP aside), none of another shape. */
+/* No tensor missing or extra (MTP aside), none of another shape. Says nothing of n_config. */
 bool bl_compare_same_structure(const bl_comparison *comparison);
 
 #endif
