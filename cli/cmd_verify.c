@@ -165,7 +165,7 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
     bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
     bl_text out = { 0 };
     bl_status rc = check(&report, o, test, err);
-    bool sound = rc == BL_OK && report.check.n_faults == 0;
+    bool sound = rc == BL_OK && report.check.n_tensor_faults == 0;
 
     if (sound && ref)
         rc = compare(&report, o, ref, test, err);

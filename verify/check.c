@@ -5,10 +5,10 @@
 #include "base/par.h"
 #include "base/size.h"
 #include "model/slab.h"
+#include "verify/check_findings.h"
+#include "verify/check_side_files.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MAX_NAME = 256 };
@@ -18,38 +18,7 @@ struct check {
     const bl_config *config;
     const bl_check_options *options;
     bl_check_result result;
-    size_t n_room; /* findings that fit */
 };
-
-static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
-                             const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
-                             const char *format, ...)
-{
-    bl_check_result *r = &c->result;
-    char text[sizeof(err->text)];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (r->n_findings == c->n_room) {
-        size_t n = c->n_room ? 2 * c->n_room : 16;
-        bl_finding *larger = bl_realloc(r->finding, n, sizeof(*larger));
-
-        if (!larger)
-            return bl_fail_nomem(err, "findings");
-        r->finding = larger;
-        c->n_room = n;
-    }
-    r->finding[r->n_findings] = (bl_finding){ kind, bl_strdup(text) };
-    if (!r->finding[r->n_findings].text)
-        return bl_fail_nomem(err, "findings");
-    r->n_findings++;
-    r->n_faults += kind != BL_FINDING_NOTE;
-    return BL_OK;
-}
 
 static bl_status check_expected(struct check *c, const bl_arch_row *row, uint32_t layer,
                                 uint32_t expert, struct bl_err *err)
@@ -60,7 +29,7 @@ static bl_status check_expected(struct check *c, const bl_arch_row *row, uint32_
         return bl_fail(err, BL_E_UNSUPPORTED, "tensor name '%s' is too long", row->name);
     if (bl_ckpt_find(c->ckpt, name))
         return BL_OK;
-    return add_finding(c, BL_FINDING_MISSING, err, "tensor '%s' is missing", name);
+    return bl_check_add(&c->result, BL_FINDING_MISSING, err, "tensor '%s' is missing", name);
 }
 
 /* The tensors that the table expects in one layer; BL_ONCE rows are layer 0's business. */
@@ -97,10 +66,11 @@ static bl_status check_place(struct check *c, const bl_tensor *t, struct bl_err 
     const bl_arch_row *row = bl_arch_match(g->arch, t->name, &layer, &expert);
 
     if (!row)
-        return add_finding(c, BL_FINDING_NOTE, err, "tensor '%s' is not of this family", t->name);
+        return bl_check_add(&c->result, BL_FINDING_NOTE, err, "tensor '%s' is not of this family",
+                            t->name);
     if (!bl_arch_row_applies(row, g, layer < 0 ? 0 : (uint32_t)layer))
-        return add_finding(c, BL_FINDING_UNEXPECTED, err, "tensor '%s' has no place in layer %d",
-                           t->name, layer);
+        return bl_check_add(&c->result, BL_FINDING_UNEXPECTED, err,
+                            "tensor '%s' has no place in layer %d", t->name, layer);
     return BL_OK;
 }
 
@@ -112,8 +82,8 @@ static bl_status check_structure(struct check *c, struct bl_err *err)
     if (has_mtp(c->ckpt))
         n_layers += c->config->n_mtp_layers;
     else if (c->config->n_mtp_layers > 0)
-        rc = add_finding(c, BL_FINDING_NOTE, err, "the %u MTP layers were left out",
-                         c->config->n_mtp_layers);
+        rc = bl_check_add(&c->result, BL_FINDING_NOTE, err, "the %u MTP layers were left out",
+                          c->config->n_mtp_layers);
     for (uint32_t layer = 0; layer < n_layers && rc == BL_OK; layer++)
         rc = check_layer(c, layer, err);
     for (size_t i = 0; i < bl_ckpt_n_tensors(c->ckpt) && rc == BL_OK; i++)
@@ -156,7 +126,7 @@ static bl_status check_values(struct check *c, const bl_tensor *t, struct bl_err
     c->result.n_values += t->n_values;
     bl_progress_add(c->options->progress, t->n_bytes);
     if (rc == BL_E_FORMAT)
-        return add_finding(c, BL_FINDING_VALUE, err, "%s", here.text);
+        return bl_check_add(&c->result, BL_FINDING_VALUE, err, "%s", here.text);
     if (rc != BL_OK && err)
         *err = here;
     return rc;
@@ -175,6 +145,10 @@ bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check
     c.config = bl_ckpt_config(ckpt);
     c.result.n_tensors = bl_ckpt_n_tensors(ckpt);
     rc = check_structure(&c, err);
+    if (rc == BL_OK)
+        rc = bl_check_side_files(&c.result, ckpt, err);
+    if (rc == BL_OK)
+        rc = bl_check_gguf_tokens(&c.result, ckpt, err);
     for (size_t i = 0; i < c.result.n_tensors && rc == BL_OK && !options->structure_only; i++)
         rc = check_values(&c, bl_ckpt_tensor(ckpt, i), err);
     if (rc == BL_OK)
