@@ -55,6 +55,16 @@ static void print_config(bl_text *out, const bl_comparison *c)
                        c->config[i].test, c->config[i].reference);
 }
 
+/* Under the name that it is about. */
+static void print_diagnosis(bl_text *out, const bl_diagnosis *diagnosis)
+{
+    if (diagnosis->kind == BL_DIAGNOSIS_NONE)
+        return;
+    bl_text_printf(out, "%46s", "");
+    bl_diagnosis_put(out, diagnosis);
+    bl_text_puts(out, "\n");
+}
+
 static void print_comparison(bl_text *out, const bl_comparison *c)
 {
     print_config(out, c);
@@ -85,6 +95,7 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
                        t->metrics.max_abs, t->metrics.cosine, t->metrics.sqnr_db);
         bl_text_put_name(out, t->ref->name);
         bl_text_puts(out, "\n");
+        print_diagnosis(out, &t->diagnosis);
     }
 }
 
@@ -181,6 +192,21 @@ static void put_config(bl_json_writer *w, const bl_comparison *c)
     bl_json_end_array(w);
 }
 
+/* Nothing where there is none. */
+static void put_diagnosis(bl_json_writer *w, const bl_diagnosis *diagnosis)
+{
+    bl_text text = { 0 };
+
+    bl_diagnosis_put(&text, diagnosis);
+    if (text.failed)
+        w->text->failed = true;
+    else if (text.n > 0) {
+        bl_json_put_key(w, "diagnosis");
+        bl_json_put_string(w, text.bytes);
+    }
+    bl_text_release(&text);
+}
+
 static void put_comparison(bl_json_writer *w, const bl_comparison *c)
 {
     put_config(w, c);
@@ -210,6 +236,7 @@ static void put_comparison(bl_json_writer *w, const bl_comparison *c)
         put_f64(w, "max_abs", t->metrics.max_abs);
         put_f64(w, "cosine", t->metrics.cosine);
         put_f64(w, "sqnr_db", t->metrics.sqnr_db);
+        put_diagnosis(w, &t->diagnosis);
         bl_json_end_object(w);
     }
     bl_json_end_array(w);

@@ -111,6 +111,20 @@ static void match_tensors(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *t
     }
 }
 
+/* Only the worst few: a broken checkpoint of many experts must not cost a read of all pairs. */
+static bl_status diagnose_worst(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *test,
+                                struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < c->n_compared && i < BL_COMPARE_N_DIAGNOSED && rc == BL_OK; i++) {
+        bl_compared *t = &c->compared[i];
+
+        rc = bl_diagnose(&t->diagnosis, ref, t->ref, test, t->test, &t->metrics, err);
+    }
+    return rc;
+}
+
 bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *test,
                          const bl_compare_options *options, struct bl_err *err)
 {
@@ -131,12 +145,15 @@ bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *
         bl_metrics_merge(&all, &sums);
         bl_progress_add(options->progress, c.compared[i].ref->n_bytes);
     }
+    if (rc == BL_OK) {
+        c.all = bl_metrics_finish(&all);
+        qsort(c.compared, c.n_compared, sizeof(*c.compared), compare_worst_first);
+        rc = diagnose_worst(&c, ref, test, err);
+    }
     if (rc != BL_OK) {
         bl_compare_release(&c);
         return rc;
     }
-    c.all = bl_metrics_finish(&all);
-    qsort(c.compared, c.n_compared, sizeof(*c.compared), compare_worst_first);
     *out = c;
     return BL_OK;
 }

@@ -11,12 +11,16 @@
 #include "base/progress.h"
 #include "formats/arch/config_compare.h"
 #include "formats/ckpt/ckpt.h"
+#include "verify/diagnose.h"
 #include "verify/metrics.h"
 
 typedef struct bl_compared {
     const bl_tensor *ref, *test; /* of the checkpoints, which must outlive the result */
     bl_metrics metrics;
+    bl_diagnosis diagnosis; /* of the worst BL_COMPARE_N_DIAGNOSED only */
 } bl_compared;
+
+enum { BL_COMPARE_N_DIAGNOSED = 16 };
 
 typedef struct bl_comparison {
     size_t n_compared;
