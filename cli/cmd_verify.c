@@ -17,7 +17,7 @@
 
 struct options {
     bl_common common;
-    const char *against, *text;
+    const char *against, *text, *sha256;
     uint64_t ctx, max_tokens;
     double max_kld; /* negative: no gate */
 };
@@ -159,26 +159,71 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
     return BL_OK;
 }
 
-static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
-                     struct bl_err *err)
+static bl_status print_report(const struct options *o, const bl_verify_report *report,
+                              struct bl_err *err)
 {
-    bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
     bl_text out = { 0 };
-    bl_status rc = check(&report, o, test, err);
-    bool sound = rc == BL_OK && report.check.n_tensor_faults == 0;
+    bl_status rc;
+
+    (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, report);
+    rc = bl_cli_print(&out, err);
+    bl_text_release(&out);
+    return rc;
+}
+
+/*
+ * The files as files, before anything in them is believed: with another sum the model is not
+ * opened, the answer is no already.
+ */
+static bl_status check_sums(bl_sums_result *out, const struct options *o, const char *path,
+                            struct bl_err *err)
+{
+    bl_verify_report report = { .path = path, .sums_list = o->sha256 };
+    bl_status rc = bl_check_sums(&report.sums, path, o->sha256, (int)o->common.n_threads,
+                                 o->common.progress, err);
+    size_t n_faults = report.sums.check.n_faults;
+
+    if (rc == BL_OK && n_faults > 0)
+        rc = print_report(o, &report, err);
+    if (rc == BL_OK && n_faults > 0)
+        rc = bl_fail(err, BL_E_MISMATCH, "%s: %zu file%s not as %s lists", path, n_faults,
+                     n_faults == 1 ? " is" : "s are", o->sha256);
+    if (rc == BL_OK)
+        *out = report.sums;
+    else
+        bl_sums_release(&report.sums);
+    return rc;
+}
+
+static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
+                     const bl_sums_result *sums, struct bl_err *err)
+{
+    bl_verify_report report = { .model = test,
+                                .reference = ref,
+                                .text = o->text,
+                                .path = bl_ckpt_path(test),
+                                .sums_list = o->sha256,
+                                .sums = *sums };
+    bl_status rc;
+    bool sound;
+
+    if (o->sha256 && !ref &&
+        !bl_ckpt_has_config(test)) { /* a lone shard: its sum is all there is */
+        report.model = NULL;
+        return print_report(o, &report, err);
+    }
+    rc = check(&report, o, test, err);
+    sound = rc == BL_OK && report.check.n_tensor_faults == 0;
 
     if (sound && ref)
         rc = compare(&report, o, ref, test, err);
     sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
     if (sound && o->text)
         rc = measure_text(&report, o, ref ? ref : test, ref ? test : NULL, err);
-    if (rc == BL_OK) {
-        (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
-        rc = bl_cli_print(&out, err);
-    }
+    if (rc == BL_OK)
+        rc = print_report(o, &report, err);
     if (rc == BL_OK)
         rc = judge(&report, o, err);
-    bl_text_release(&out);
     if (report.has_check)
         bl_check_release(&report.check);
     if (report.has_ppl)
@@ -211,6 +256,8 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },
+        { "--sha256", 0, BL_OPTION_STRING, &o.sha256, "SUMS",
+          "a list of sha256sum that the files must equal" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),
@@ -220,6 +267,7 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
     };
     struct bl_err err = { 0 };
     bl_ckpt *test = NULL, *ref = NULL;
+    bl_sums_result sums = { 0 };
     const char *path;
     size_t n;
     int early = bl_cli_parse(&path, &n, 1, 1, command, table, &o.common, argc, argv);
@@ -228,12 +276,15 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
     if (early != BL_CLI_RUN)
         return early;
     rc = check_options(&o, &err);
+    if (rc == BL_OK && o.sha256)
+        rc = check_sums(&sums, &o, path, &err);
     if (rc == BL_OK)
         rc = bl_ckpt_open(&test, path, &err);
     if (rc == BL_OK && o.against)
         rc = bl_ckpt_open(&ref, o.against, &err);
     if (rc == BL_OK)
-        rc = run(&o, test, ref, &err);
+        rc = run(&o, test, ref, &sums, &err);
+    bl_sums_release(&sums);
     bl_ckpt_close(test);
     bl_ckpt_close(ref);
     return bl_cli_finish(command, rc, &err);

@@ -30,6 +30,28 @@ static void name_some(bl_text *out, const char *what, const bl_tensor *const *li
     bl_text_puts(out, n > N_NAMED ? " ...\n" : "\n");
 }
 
+static void print_findings(bl_text *out, const bl_check_result *c)
+{
+    for (size_t i = 0; i < c->n_findings && i < N_FINDINGS; i++)
+        bl_text_printf(out, "  %s%s\n", c->finding[i].kind == BL_FINDING_NOTE ? "note: " : "",
+                       c->finding[i].text);
+    if (c->n_findings > N_FINDINGS)
+        bl_text_printf(out, "  ... and %zu more\n", c->n_findings - N_FINDINGS);
+}
+
+static void print_sums(bl_text *out, const bl_sums_result *s)
+{
+    char bytes[32];
+
+    if (s->check.n_faults > 0)
+        bl_text_printf(out, "sums           %zu fault%s\n", s->check.n_faults,
+                       s->check.n_faults == 1 ? "" : "s");
+    else
+        bl_text_printf(out, "sums           %zu file%s as listed, %s\n", s->n_files,
+                       s->n_files == 1 ? "" : "s", bl_cli_bytes(bytes, s->n_bytes));
+    print_findings(out, &s->check);
+}
+
 static void print_check(bl_text *out, const bl_verify_report *r)
 {
     const bl_check_result *c = &r->check;
@@ -40,11 +62,7 @@ static void print_check(bl_text *out, const bl_verify_report *r)
     else
         bl_text_printf(out, "structure      %zu tensors as the configuration says%s\n",
                        c->n_tensors, r->reference ? "" : ", every value finite");
-    for (size_t i = 0; i < c->n_findings && i < N_FINDINGS; i++)
-        bl_text_printf(out, "  %s%s\n", c->finding[i].kind == BL_FINDING_NOTE ? "note: " : "",
-                       c->finding[i].text);
-    if (c->n_findings > N_FINDINGS)
-        bl_text_printf(out, "  ... and %zu more\n", c->n_findings - N_FINDINGS);
+    print_findings(out, c);
 }
 
 static void print_config(bl_text *out, const bl_comparison *c)
@@ -126,9 +144,16 @@ static void print_ppl(bl_text *out, const bl_verify_report *r)
 
 void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
 {
-    const bl_container *c = bl_ckpt_container(r->model);
+    const bl_container *c;
     char bytes[32];
 
+    if (!r->model) {
+        bl_text_put_name(out, r->path);
+        bl_text_puts(out, "\n");
+        print_sums(out, &r->sums);
+        return;
+    }
+    c = bl_ckpt_container(r->model);
     bl_text_put_name(out, c->path);
     bl_text_printf(out, ": %s, %s, %.3f bits per weight", c->kind,
                    bl_cli_bytes(bytes, c->n_file_bytes), bits_per_weight(r->model));
@@ -137,6 +162,8 @@ void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
         bl_text_put_name(out, bl_ckpt_path(r->reference));
     }
     bl_text_puts(out, "\n");
+    if (r->sums_list)
+        print_sums(out, &r->sums);
     print_check(out, r);
     if (r->has_comparison)
         print_comparison(out, &r->comparison);
@@ -173,6 +200,16 @@ static void put_check(bl_json_writer *w, const bl_check_result *c)
     for (size_t i = 0; i < c->n_findings; i++)
         bl_json_put_string(w, c->finding[i].text);
     bl_json_end_array(w);
+}
+
+static void put_sums(bl_json_writer *w, const bl_sums_result *s)
+{
+    bl_json_put_key(w, "sums");
+    bl_json_begin_object(w);
+    put_u64(w, "files", s->n_files);
+    put_u64(w, "bytes", s->n_bytes);
+    put_check(w, &s->check);
+    bl_json_end_object(w);
 }
 
 static void put_config(bl_json_writer *w, const bl_comparison *c)
@@ -275,13 +312,9 @@ static void put_ppl(bl_json_writer *w, const bl_verify_report *r)
     put_f64(w, "rms_probability_change", p->rms_dp);
 }
 
-void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
+/* What there is to say of a model that was opened. */
+static void put_model(bl_json_writer *w, const bl_verify_report *r)
 {
-    bl_json_writer writer = { .text = out }, *w = &writer;
-
-    bl_json_begin_object(w);
-    bl_json_put_key(w, "model");
-    bl_json_put_string(w, bl_ckpt_path(r->model));
     put_u64(w, "file_bytes", bl_ckpt_container(r->model)->n_file_bytes);
     put_f64(w, "bits_per_weight", bits_per_weight(r->model));
     bl_json_put_key(w, "reference");
@@ -291,6 +324,19 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
         put_comparison(w, &r->comparison);
     if (r->has_ppl)
         put_ppl(w, r);
+}
+
+void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
+{
+    bl_json_writer writer = { .text = out }, *w = &writer;
+
+    bl_json_begin_object(w);
+    bl_json_put_key(w, "model");
+    bl_json_put_string(w, r->model ? bl_ckpt_path(r->model) : r->path);
+    if (r->sums_list)
+        put_sums(w, &r->sums);
+    if (r->model)
+        put_model(w, r);
     bl_json_end_object(w);
     bl_text_puts(out, "\n");
 }

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "formats/ckpt/ckpt.h"
 #include "verify/check.h"
+#include "verify/check_sums.h"
 #include "verify/compare.h"
 #include "verify/perplexity.h"
 
@@ -15,7 +16,10 @@
 typedef struct bl_verify_report {
     const bl_ckpt *model, *reference; /* reference: NULL when there is none */
     const char *text;                 /* path, or NULL */
+    const char *path;                 /* of the model, as given */
+    const char *sums_list;            /* path, or NULL: then there are no sums */
     bool has_check, has_comparison, has_ppl;
+    bl_sums_result sums; /* with faults in it nothing else is filled in: the model is not opened */
     bl_check_result check;
     bl_comparison comparison;
     bl_ppl_result ppl;

@@ -17,6 +17,7 @@ typedef enum bl_finding_kind {
     BL_FINDING_UNEXPECTED, /* of the family, but not in a layer of this kind */
     BL_FINDING_VALUE,      /* not finite, or not decodable */
     BL_FINDING_SIDE_FILE,  /* a side file that contradicts another or the weights */
+    BL_FINDING_SUM,        /* a file that is not the one a list of sums names (check_sums.h) */
     BL_FINDING_NOTE        /* no fault: a tensor the family does not know, MTP layers left out */
 } bl_finding_kind;
 

@@ -31,6 +31,7 @@ bl_status bl_check_add(bl_check_result *r, bl_finding_kind kind, struct bl_err *
         return bl_fail_nomem(err, "findings");
     r->n_findings++;
     r->n_faults += kind != BL_FINDING_NOTE;
-    r->n_tensor_faults += kind != BL_FINDING_NOTE && kind != BL_FINDING_SIDE_FILE;
+    r->n_tensor_faults +=
+        kind != BL_FINDING_NOTE && kind != BL_FINDING_SIDE_FILE && kind != BL_FINDING_SUM;
     return BL_OK;
 }
