@@ -122,13 +122,12 @@ static bl_status check(bl_verify_report *report, const struct options *o, const 
 {
     bl_check_options options = { .n_threads = (int)o->common.n_threads,
                                  .structure_only = o->against != NULL };
-    bl_status rc = BL_OK;
+    bool has_checksums = strcmp(bl_ckpt_container(test)->kind, BL_BLN_KIND) == 0;
+    unsigned n_walks = (unsigned)has_checksums + !options.structure_only;
+    bl_status rc;
 
-    if (strcmp(bl_ckpt_container(test)->kind, BL_BLN_KIND) == 0)
-        rc = bl_bln_verify(bl_ckpt_container(test), options.n_threads, NULL, NULL, NULL, err);
-    if (rc != BL_OK)
-        return rc;
-    options.progress = bl_progress_new("verify: values", total_bytes(test), o->common.progress);
+    options.progress =
+        bl_progress_new("verify: values", n_walks * total_bytes(test), o->common.progress);
     rc = bl_check_run(&report->check, test, &options, err);
     report->has_check = rc == BL_OK;
     bl_progress_free(options.progress);
@@ -143,6 +142,8 @@ static bl_status judge(const bl_verify_report *report, const struct options *o, 
     if (report->check.n_faults > 0)
         return bl_fail(err, BL_E_MISMATCH, "%s: %zu fault%s", bl_ckpt_path(report->model),
                        report->check.n_faults, report->check.n_faults == 1 ? "" : "s");
+    if (report->has_comparison && c->n_damaged > 0)
+        return bl_fail(err, BL_E_MISMATCH, "%s", c->damaged[0]);
     if (report->has_comparison && !bl_compare_same_structure(c))
         return bl_fail(
             err, BL_E_MISMATCH,

@@ -95,6 +95,8 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
         bl_text_put_name(out, c->reshaped[i].ref->name);
         bl_text_puts(out, "\n");
     }
+    for (size_t i = 0; i < c->n_damaged && i < N_NAMED; i++)
+        bl_text_printf(out, "  not decoded: %s\n", c->damaged[i]);
     if (c->n_mtp_only > 0)
         bl_text_printf(out, "  note: %zu tensors of MTP layers are in only one of the two\n",
                        c->n_mtp_only);
@@ -254,6 +256,11 @@ static void put_comparison(bl_json_writer *w, const bl_comparison *c)
     put_names(w, "missing", c->missing, c->n_missing);
     put_names(w, "extra", c->extra, c->n_extra);
     put_u64(w, "reshaped", c->n_reshaped);
+    bl_json_put_key(w, "damaged");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < c->n_damaged; i++)
+        bl_json_put_string(w, c->damaged[i]);
+    bl_json_end_array(w);
     put_u64(w, "mtp_only", c->n_mtp_only);
     put_f64(w, "relative_rms", c->all.rel_rms);
     put_f64(w, "sqnr_db", c->all.sqnr_db);

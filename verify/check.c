@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/par.h"
 #include "base/size.h"
+#include "formats/bln/bln_reader.h"
 #include "model/slab.h"
 #include "verify/check_findings.h"
 #include "verify/check_side_files.h"
@@ -132,10 +133,46 @@ static bl_status check_values(struct check *c, const bl_tensor *t, struct bl_err
     return rc;
 }
 
+/* What the walk over the checksums hears; adding can fail, and the walk cannot be told. */
+struct damage {
+    struct check *check;
+    bl_status rc;
+    struct bl_err *err;
+};
+
+static void add_damage(void *context, const char *sentence)
+{
+    struct damage *d = context;
+
+    if (d->rc == BL_OK)
+        d->rc = bl_check_add(&d->check->result, BL_FINDING_CHECKSUM, d->err, "%s", sentence);
+}
+
+/* Only a .bln has checksums of its own. */
+static bl_status check_checksums(struct check *c, struct bl_err *err)
+{
+    const bl_container *container = bl_ckpt_container(c->ckpt);
+    struct damage damage = { .check = c, .err = err };
+    struct bl_err here = { 0 };
+    bl_status rc;
+
+    if (strcmp(container->kind, BL_BLN_KIND) != 0)
+        return BL_OK;
+    rc = bl_bln_verify(container, c->options->n_threads, c->options->progress, add_damage, &damage,
+                       &here);
+    if (rc != BL_OK && rc != BL_E_MISMATCH) {
+        if (err)
+            *err = here;
+        return rc;
+    }
+    return damage.rc;
+}
+
 bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check_options *options,
                        struct bl_err *err)
 {
     struct check c = { .ckpt = ckpt, .options = options };
+    bool is_damaged;
     bl_status rc;
 
     if (!bl_ckpt_has_config(ckpt))
@@ -144,12 +181,16 @@ bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check
                        bl_ckpt_path(ckpt));
     c.config = bl_ckpt_config(ckpt);
     c.result.n_tensors = bl_ckpt_n_tensors(ckpt);
-    rc = check_structure(&c, err);
+    rc = check_checksums(&c, err);
+    is_damaged = c.result.n_faults > 0; /* then what lies in it cannot be read to the end */
     if (rc == BL_OK)
+        rc = check_structure(&c, err);
+    if (rc == BL_OK && !is_damaged)
         rc = bl_check_side_files(&c.result, ckpt, err);
     if (rc == BL_OK)
         rc = bl_check_gguf_tokens(&c.result, ckpt, err);
-    for (size_t i = 0; i < c.result.n_tensors && rc == BL_OK && !options->structure_only; i++)
+    for (size_t i = 0;
+         i < c.result.n_tensors && rc == BL_OK && !is_damaged && !options->structure_only; i++)
         rc = check_values(&c, bl_ckpt_tensor(ckpt, i), err);
     if (rc == BL_OK)
         *out = c.result;

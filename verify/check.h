@@ -13,6 +13,7 @@
 #include "formats/ckpt/ckpt.h"
 
 typedef enum bl_finding_kind {
+    BL_FINDING_CHECKSUM, /* an entry of a .bln that is damaged: values are not looked at then */
     BL_FINDING_MISSING,
     BL_FINDING_UNEXPECTED, /* of the family, but not in a layer of this kind */
     BL_FINDING_VALUE,      /* not finite, or not decodable */
@@ -37,8 +38,8 @@ typedef struct bl_check_result {
 
 typedef struct bl_check_options {
     int n_threads;
-    bool structure_only;   /* read no values */
-    bl_progress *progress; /* gets stored bytes as they are done; may be NULL */
+    bool structure_only;   /* read no values, but for the checksums of a .bln */
+    bl_progress *progress; /* gets stored bytes as they are done, those of a .bln twice; or NULL */
 } bl_check_options;
 
 /*

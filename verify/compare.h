@@ -33,6 +33,8 @@ typedef struct bl_comparison {
     const bl_tensor **extra;
     size_t n_reshaped; /* in both with different shapes: metrics are not set */
     bl_compared *reshaped;
+    size_t n_damaged;  /* not among compared: values that cannot be decoded, in either */
+    char **damaged;    /* one sentence each */
     size_t n_mtp_only; /* tensors of MTP layers that only one of the two has: a note, no mismatch */
     const bl_tensor **mtp_only;
     bl_metrics all;  /* over all values that were compared */
@@ -49,7 +51,7 @@ BL_MUST_USE bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, con
                                      const bl_compare_options *options, struct bl_err *err);
 void bl_compare_release(bl_comparison *comparison);
 
-/* No tensor missing or extra (MTP aside), none of another shape. Says nothing of n_config. */
+/* No tensor missing, extra (MTP aside), of another shape or damaged. Says nothing of n_config. */
 bool bl_compare_same_structure(const bl_comparison *comparison);
 
 #endif

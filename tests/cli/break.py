@@ -111,8 +111,20 @@ def drop(folder, name):
         edit_json(index, lambda i: i["weight_map"].pop(name))
 
 
+def patch_gguf(source, to, key, at, value):
+    """Write value at byte `at` behind a key of the metadata."""
+    data = bytearray(open(source, "rb").read())
+    begin = data.index(key) + len(key) + at
+    data[begin : begin + len(value)] = value
+    open(to, "wb").write(data)
+
+
 def main():
     kind, source, to = sys.argv[1:]
+    if kind == "gguf-eos":  # u32 type, u32 value
+        return patch_gguf(source, to, b"tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 2048))
+    if kind == "gguf-scores":  # a list that is not as long as the tokens
+        return patch_gguf(source, to, b"tokenizer.ggml.merges", -6, b"scores")
     shutil.copytree(source, to)
     first, index = f"{to}/{FIRST}", f"{to}/model.safetensors.index.json"
     if kind == "truncated-shard":
@@ -181,6 +193,16 @@ def main():
         change(to, "model.layers.0.self_attn.q_proj.bias", lambda b: bytes(len(b)))
     elif kind == "no-qkv-bias":
         drop(to, "model.layers.0.self_attn.q_proj.bias")
+    elif kind == "other-end":
+        edit_json(f"{to}/generation_config.json", lambda g: g.update(eos_token_id=5))
+    elif kind == "id-past-the-vocabulary":
+        edit_json(f"{to}/generation_config.json", lambda g: g.update(pad_token_id=2048))
+    elif kind == "bad-tokenizer-config":
+        open(f"{to}/tokenizer_config.json", "w").write('{"bos_token": ')
+    elif kind == "stray-shard":
+        shutil.copy(first, f"{to}/model-00004-of-000004.safetensors")
+    elif kind == "stale-total":
+        edit_json(index, lambda i: i["metadata"].update(total_size=12345))
     elif kind == "no-tokenizer":
         os.remove(f"{to}/tokenizer.json")
     else:
