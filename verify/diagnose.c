@@ -18,6 +18,7 @@ enum {
 
 static const double alike = 0.9;  /* cosine of two samples of the same values, quantized or not */
 static const double unlike = 0.5; /* cosine below which values are somebody else's */
+static const double rounding = 0.01; /* relative RMS error of a cast to 8 bits or more: no news */
 static const double row_error = 0.5; /* relative RMS error of a row that has moved */
 
 struct pair {
@@ -265,7 +266,8 @@ bl_status bl_diagnose(bl_diagnosis *out, const bl_ckpt *ref, const bl_tensor *a,
     if (rc == BL_OK && out->kind == BL_DIAGNOSIS_NONE && m->rel_rms > row_error / 2 &&
         a->n_rows > 1 && a->n_values <= MAX_VALUES)
         rc = look_for_moved_rows(out, &p, err);
-    if (rc == BL_OK && out->kind == BL_DIAGNOSIS_NONE && m->n_different <= a->n_values / 2)
+    if (rc == BL_OK && out->kind == BL_DIAGNOSIS_NONE && m->n_different <= a->n_values / 2 &&
+        m->rel_rms > rounding)
         out->kind = BL_DIAGNOSIS_FEW;
     return rc;
 }

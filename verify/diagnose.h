@@ -3,7 +3,8 @@
  *
  * A guess for a person, from the values: never a verdict. Looked for, in this order: values all
  * zero, a constant factor, the values of another tensor of the reference (an exchanged expert,
- * gate and up), rows in another order (rotary pairs, heads), few values that differ.
+ * gate and up), rows in another order (rotary pairs, heads), few values that differ
+ * by more than rounding.
  */
 #ifndef BL_VERIFY_DIAGNOSE_H
 #define BL_VERIFY_DIAGNOSE_H
