@@ -59,6 +59,10 @@ for kind in other-end id-past-the-vocabulary bad-tokenizer-config stray-shard st
     verify bad
     rm -rf bad
 done
+echo "== a tokenizer that cannot be read, and a text"
+python3 "$DATA/../cli/break.py" bad-tokenizer-config "$nano" bad
+verify bad --text "$DATA/text/wiki.eval.txt"
+rm -rf bad
 echo "== a GGUF file that ends on no token, one whose scores are not as many as its tokens"
 "$BALEEN" quantize "$nano" -o whole.gguf --type q8_0 >/dev/null
 verify whole.gguf
