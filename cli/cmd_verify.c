@@ -1,6 +1,7 @@
 /*
  * cmd_verify.c - what the numbers are, and whether they are good enough. Exit 3 when the answer is
- * no: a damaged file, another structure, a gate that is exceeded.
+ * no: another file than listed, a damaged one, another structure or configuration, a gate that is
+ * exceeded.
  */
 #include "base/sink.h"
 #include "cli/cli.h"
@@ -37,15 +38,26 @@ static void add_gates(bl_verify_report *report, const bl_verify_options *o)
 static bl_status judge(const bl_verify_report *report, struct bl_err *err)
 {
     const bl_comparison *c = &report->comparison;
+    size_t n_sums = report->sums.check.n_faults;
 
+    if (n_sums > 0)
+        return bl_fail(err, BL_E_MISMATCH, "%s: %zu file%s not as %s lists", report->path, n_sums,
+                       n_sums == 1 ? " is" : "s are", report->sums_list);
     if (report->check.n_faults > 0)
         return bl_fail(err, BL_E_MISMATCH, "%s: %zu fault%s", bl_ckpt_path(report->model),
                        report->check.n_faults, report->check.n_faults == 1 ? "" : "s");
+    if (report->has_comparison && c->n_damaged > 0)
+        return bl_fail(err, BL_E_MISMATCH, "%s", c->damaged[0]);
     if (report->has_comparison && !bl_compare_same_structure(c))
         return bl_fail(
             err, BL_E_MISMATCH,
             "the structures differ: %zu tensors missing, %zu extra, %zu of another shape",
             c->n_missing, c->n_extra, c->n_reshaped);
+    if (report->has_comparison && c->n_config > 0)
+        return bl_fail(err, BL_E_MISMATCH,
+                       "the configurations differ: %s is %s, the reference has %s%s",
+                       c->config[0].field, c->config[0].test, c->config[0].reference,
+                       c->n_config > 1 ? ", and more" : "");
     return bl_gates_judge(&report->gates, err);
 }
 
@@ -79,9 +91,11 @@ static bl_status conclude(bl_sink **page, const bl_verify_options *o, bl_verify_
                           struct bl_err *err)
 {
     struct bl_err why = { 0 };
-    bl_status verdict = judge(report, &why);
-    bl_status rc = print_report(o, report, err);
+    bl_status rc, verdict;
 
+    add_gates(report, o);
+    verdict = judge(report, &why);
+    rc = print_report(o, report, err);
     report->objection = verdict == BL_OK ? NULL : why.text;
     if (rc == BL_OK && *page)
         rc = write_page(page, report, err);
@@ -99,7 +113,7 @@ static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
 
     if (rc == BL_OK)
         rc = bl_verify_run_check(report, o, err);
-    if (rc != BL_OK || report->check.n_faults > 0)
+    if (rc != BL_OK || report->check.n_tensor_faults > 0)
         return rc;
     if (report->reference)
         rc = bl_verify_run_comparison(report, o, err);
@@ -109,22 +123,6 @@ static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
         rc = bl_verify_run_text(report, inputs, o, err);
     if (rc == BL_OK && o->choices)
         rc = bl_verify_run_choices(report, inputs, o, err);
-    return rc;
-}
-
-/* page: where --report goes, NULL without one. */
-static bl_status run(bl_sink **page, const bl_verify_options *o, const bl_ckpt *test,
-                     const bl_ckpt *ref, struct bl_err *err)
-{
-    bl_verify_report report = { .model = test, .reference = ref, .text = o->text };
-    bl_verify_inputs inputs = { 0 };
-    bl_status rc = measure(&report, &inputs, o, err);
-
-    add_gates(&report, o);
-    if (rc == BL_OK)
-        rc = conclude(page, o, &report, err);
-    bl_verify_report_release(&report);
-    bl_verify_inputs_release(&inputs);
     return rc;
 }
 
@@ -180,7 +178,7 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
 static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const char *model,
                             struct bl_err *err)
 {
-    const char *const inputs[] = { model, o->against, o->text, o->choices };
+    const char *const inputs[] = { model, o->against, o->text, o->choices, o->sha256 };
     bl_status rc = BL_OK;
 
     for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs) && rc == BL_OK; i++)
@@ -189,18 +187,36 @@ static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const cha
     return rc == BL_OK ? bl_sink_begin(out, o->page, o->common.force, err) : rc;
 }
 
+/* Of a lone shard, which has no configuration, its sum is all there is to say. */
+static bool is_only_a_file(const bl_verify_options *o, const bl_ckpt *model)
+{
+    return o->sha256 && !o->against && !o->text && !o->choices && !bl_ckpt_has_config(model);
+}
+
+/* With another sum the model is not opened: the answer is no already. */
 static bl_status verify(const bl_verify_options *o, const char *path, struct bl_err *err)
 {
+    bl_verify_report report = { .path = path, .text = o->text, .sums_list = o->sha256 };
+    bl_verify_inputs inputs = { 0 };
     bl_ckpt *test = NULL, *ref = NULL;
     bl_sink *page = NULL;
-    bl_status rc = bl_ckpt_open(&test, path, err);
+    bl_status rc = o->page ? begin_page(&page, o, path, err) : BL_OK;
 
-    if (rc == BL_OK && o->against)
+    if (rc == BL_OK && o->sha256)
+        rc = bl_verify_run_sums(&report, o, err);
+    if (rc == BL_OK && report.sums.check.n_faults == 0)
+        rc = bl_ckpt_open(&test, path, err);
+    if (rc == BL_OK && test && o->against)
         rc = bl_ckpt_open(&ref, o->against, err);
-    if (rc == BL_OK && o->page)
-        rc = begin_page(&page, o, path, err);
+    if (rc == BL_OK && test && !is_only_a_file(o, test)) {
+        report.model = test;
+        report.reference = ref;
+        rc = measure(&report, &inputs, o, err);
+    }
     if (rc == BL_OK)
-        rc = run(&page, o, test, ref, err);
+        rc = conclude(&page, o, &report, err);
+    bl_verify_report_release(&report);
+    bl_verify_inputs_release(&inputs);
     bl_sink_abort(&page);
     bl_ckpt_close(test);
     bl_ckpt_close(ref);
@@ -221,6 +237,8 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
         { "--choices", 0, BL_OPTION_STRING, &o.choices, "FILE",
           "multiple-choice items, as JSON lines (docs/cli.md)" },
+        { "--sha256", 0, BL_OPTION_STRING, &o.sha256, "SUMS",
+          "a list of sha256sum that the files must equal" },
         { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N",
           "tokens in a chunk, or at most in an item (default 512)" },
         { "--stride", 0, BL_OPTION_U64, &o.stride, "N",

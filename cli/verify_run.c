@@ -47,6 +47,15 @@ static bl_status open_tokenizer(bl_verify_inputs *in, const bl_verify_report *re
     return rc;
 }
 
+/* BL_OK without one in inputs: it cannot be read, and the check has found so. */
+static bl_status need_tokenizer(bl_verify_inputs *in, const bl_verify_report *report,
+                                struct bl_err *err)
+{
+    bl_status rc = open_tokenizer(in, report, err);
+
+    return rc == BL_E_FORMAT && report->check.n_faults > 0 ? BL_OK : rc;
+}
+
 /* Token ids of a text file, BOS in front where the tokenizer adds it. */
 static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const char *path,
                                struct bl_err *err)
@@ -77,10 +86,11 @@ bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *in,
                                .stride = (uint32_t)o->stride,
                                .bos = -1,
                                .n_threads = (int)o->common.n_threads };
-    bl_status rc = open_tokenizer(in, report, err);
+    bl_status rc = need_tokenizer(in, report, err);
 
-    if (rc == BL_OK)
-        rc = tokenize_file(&report->tokens, in, o->text, err);
+    if (rc != BL_OK || !in->tokenizer)
+        return rc;
+    rc = tokenize_file(&report->tokens, in, o->text, err);
     if (rc != BL_OK)
         return rc;
     report->tokenizer = in->tokenizer;
@@ -104,21 +114,26 @@ bl_status bl_verify_open_choices(bl_verify_inputs *in, const bl_verify_report *r
     if (rc == BL_OK && !bl_ckpt_has_config(base))
         rc = bl_fail(err, BL_E_USAGE, "%s: without a configuration it cannot be run",
                      bl_ckpt_path(base));
-    if (rc == BL_OK)
-        rc = open_tokenizer(in, report, err);
+    if (rc != BL_OK)
+        return rc;
+    rc = open_tokenizer(in, report, err);
+    if (rc == BL_E_FORMAT)
+        return BL_OK;
     if (rc == BL_OK)
         rc = bl_choice_sequences_make(&in->sequences, &in->items, in->tokenizer, in->file->add_bos,
                                       ctx, bl_ckpt_config(base)->vocab_size, err);
     return rc;
 }
 
-bl_status bl_verify_run_choices(bl_verify_report *report, const bl_verify_inputs *in,
+bl_status bl_verify_run_choices(bl_verify_report *report, bl_verify_inputs *in,
                                 const bl_verify_options *o, struct bl_err *err)
 {
     const bl_ckpt *base = base_of(report), *test = test_of(report);
     bl_choices_options options = { .n_threads = (int)o->common.n_threads };
-    bl_status rc;
+    bl_status rc = need_tokenizer(in, report, err);
 
+    if (rc != BL_OK || !in->tokenizer)
+        return rc;
     options.progress =
         bl_progress_new("verify: choices", bl_choices_bytes(base, test), o->common.progress);
     rc = bl_choices_run(&report->choices, &in->items, &in->sequences, base, test, &options, err);
@@ -150,19 +165,25 @@ bl_status bl_verify_run_comparison(bl_verify_report *report, const bl_verify_opt
     return rc;
 }
 
+bl_status bl_verify_run_sums(bl_verify_report *report, const bl_verify_options *o,
+                             struct bl_err *err)
+{
+    return bl_check_sums(&report->sums, report->path, o->sha256, (int)o->common.n_threads,
+                         o->common.progress, err);
+}
+
 bl_status bl_verify_run_check(bl_verify_report *report, const bl_verify_options *o,
                               struct bl_err *err)
 {
     const bl_ckpt *model = report->model;
     bl_check_options options = { .n_threads = (int)o->common.n_threads,
                                  .structure_only = report->reference != NULL };
-    bl_status rc = BL_OK;
+    bool has_checksums = strcmp(bl_ckpt_container(model)->kind, BL_BLN_KIND) == 0;
+    unsigned n_walks = (unsigned)has_checksums + !options.structure_only;
+    bl_status rc;
 
-    if (strcmp(bl_ckpt_container(model)->kind, BL_BLN_KIND) == 0)
-        rc = bl_bln_verify(bl_ckpt_container(model), options.n_threads, NULL, NULL, NULL, err);
-    if (rc != BL_OK)
-        return rc;
-    options.progress = bl_progress_new("verify: values", total_bytes(model), o->common.progress);
+    options.progress =
+        bl_progress_new("verify: values", n_walks * total_bytes(model), o->common.progress);
     rc = bl_check_run(&report->check, model, &options, err);
     report->has_check = rc == BL_OK;
     bl_progress_free(options.progress);

@@ -10,7 +10,7 @@
 
 typedef struct bl_verify_options {
     bl_common common;
-    const char *against, *text, *choices, *page;                  /* paths, or NULL */
+    const char *against, *text, *choices, *sha256, *page;         /* paths, or NULL */
     uint64_t ctx, stride, max_tokens;                             /* 0: the default */
     double max_kld, max_ppl_ratio, min_same_top, min_same_choice; /* negative: no gate */
 } bl_verify_options;
@@ -28,10 +28,15 @@ void bl_verify_inputs_release(bl_verify_inputs *inputs);
 
 /*
  * Read and tokenise the multiple-choice items, before any weight: a mistake in them costs no hour.
+ * A tokenizer that cannot be read is left to the check, which may find it, and to the run.
  */
 BL_MUST_USE bl_status bl_verify_open_choices(bl_verify_inputs *inputs,
                                              const bl_verify_report *report,
                                              const bl_verify_options *options, struct bl_err *err);
+
+/* The files as files, before anything in them is believed. */
+BL_MUST_USE bl_status bl_verify_run_sums(bl_verify_report *report, const bl_verify_options *options,
+                                         struct bl_err *err);
 
 /*
  * The model alone: checksums where the container has them, structure, finite values. A comparison
@@ -42,10 +47,11 @@ BL_MUST_USE bl_status bl_verify_run_check(bl_verify_report *report,
 BL_MUST_USE bl_status bl_verify_run_comparison(bl_verify_report *report,
                                                const bl_verify_options *options,
                                                struct bl_err *err);
+
+/* Where the tokenizer cannot be read and the check has found something, nothing is run: BL_OK. */
 BL_MUST_USE bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *inputs,
                                          const bl_verify_options *options, struct bl_err *err);
-BL_MUST_USE bl_status bl_verify_run_choices(bl_verify_report *report,
-                                            const bl_verify_inputs *inputs,
+BL_MUST_USE bl_status bl_verify_run_choices(bl_verify_report *report, bl_verify_inputs *inputs,
                                             const bl_verify_options *options, struct bl_err *err);
 
 #endif

@@ -1,6 +1,11 @@
 /* report.c - what the text, the JSON and the page share of a report. */
 #include "verify/report.h"
 
+const char *bl_report_path(const bl_verify_report *r)
+{
+    return r->model ? bl_ckpt_path(r->model) : r->path;
+}
+
 double bl_report_bits_per_weight(const bl_ckpt *ckpt)
 {
     uint64_t values = 0;
@@ -20,6 +25,7 @@ void bl_verify_report_release(bl_verify_report *r)
         bl_ppl_release(&r->ppl);
     if (r->has_choices)
         bl_choices_release(&r->choices);
+    bl_sums_release(&r->sums);
     bl_tokens_release(&r->tokens);
     *r = (bl_verify_report){ 0 };
 }

@@ -13,6 +13,7 @@
 #include "formats/json/json_writer.h"
 #include "model/tokenizer/tokenizer.h"
 #include "verify/check.h"
+#include "verify/check_sums.h"
 #include "verify/choices.h"
 #include "verify/compare.h"
 #include "verify/gates.h"
@@ -21,9 +22,12 @@
 #include <stdbool.h>
 
 typedef struct bl_verify_report {
-    const bl_ckpt *model, *reference; /* reference: NULL when there is none */
+    const bl_ckpt *model, *reference; /* NULL: not opened; there is none */
+    const char *path;                 /* of the model, as given */
     const char *text;                 /* path, or NULL */
+    const char *sums_list;            /* path, or NULL: then there are no sums */
     bool has_check, has_comparison, has_ppl, has_choices;
+    bl_sums_result sums; /* with faults in it nothing else is filled in */
     bl_check_result check;
     bl_comparison comparison;
     bl_ppl_result ppl;
@@ -48,7 +52,8 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *report);
 BL_MUST_USE bl_status bl_verify_report_html(bl_text *out, const bl_verify_report *report,
                                             struct bl_err *err);
 
-/* Shared by the three: bits in the files for each weight. */
+/* Shared by the three: the model's path, and bits in the files for each weight. */
+const char *bl_report_path(const bl_verify_report *report);
 double bl_report_bits_per_weight(const bl_ckpt *ckpt);
 
 #endif

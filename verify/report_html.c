@@ -8,8 +8,6 @@
 
 #include <inttypes.h>
 
-enum { N_NAMED = 8, N_FINDINGS = 50 };
-
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fff;--text:#1d2328;--soft:#57636d;--rule:#dfe4e8;"
     "--test:#0b62c4;--band:#a9cdf5;--ref:#a65b00;--no:#b3261e;--yes:#1a7f37;--mark:#ffe08a}\n"
@@ -116,10 +114,12 @@ static bl_status put_summary(bl_text *out, const bl_verify_report *r, struct bl_
 {
     (void)err;
     bl_text_puts(out, "<h1>");
-    bl_html_puts(out, bl_ckpt_path(r->model));
+    bl_html_puts(out, bl_report_path(r));
     bl_text_puts(out, "</h1>\n");
     put_verdict(out, r);
     put_gates(out, &r->gates);
+    if (!r->model)
+        return BL_OK;
     bl_text_puts(out, "<div class=\"scroll\"><table>\n<tr><th></th><th>path</th><th>container</th>"
                       "<th class=\"n\">tensors</th><th class=\"n\">size</th>"
                       "<th class=\"n\">bits per weight</th></tr>\n");
@@ -130,76 +130,11 @@ static bl_status put_summary(bl_text *out, const bl_verify_report *r, struct bl_
     return BL_OK;
 }
 
-static void put_names(bl_text *out, const char *what, const bl_tensor *const *list, size_t n)
-{
-    if (n == 0)
-        return;
-    bl_text_puts(out, "<li>");
-    bl_html_count(out, n);
-    bl_text_printf(out, " %s:", what);
-    for (size_t i = 0; i < n && i < N_NAMED; i++) {
-        bl_text_puts(out, i ? ", <code>" : " <code>");
-        bl_html_puts(out, list[i]->name);
-        bl_text_puts(out, "</code>");
-    }
-    bl_text_puts(out, n > N_NAMED ? " ...</li>\n" : "</li>\n");
-}
-
-static void put_differences(bl_text *out, const bl_comparison *c)
-{
-    put_names(out, "tensors of the reference are missing", c->missing, c->n_missing);
-    put_names(out, "tensors are not in the reference", c->extra, c->n_extra);
-    put_names(out, "tensors of MTP layers are in only one of the two, which is no fault",
-              c->mtp_only, c->n_mtp_only);
-    if (c->n_reshaped == 0)
-        return;
-    bl_text_puts(out, "<li>");
-    bl_html_count(out, c->n_reshaped);
-    bl_text_puts(out, " tensors have another shape:");
-    for (size_t i = 0; i < c->n_reshaped && i < N_NAMED; i++) {
-        bl_text_puts(out, i ? ", <code>" : " <code>");
-        bl_html_puts(out, c->reshaped[i].ref->name);
-        bl_text_puts(out, "</code>");
-    }
-    bl_text_puts(out, c->n_reshaped > N_NAMED ? " ...</li>\n" : "</li>\n");
-}
-
-static bl_status put_structure(bl_text *out, const bl_verify_report *r, struct bl_err *err)
-{
-    const bl_check_result *c = &r->check;
-
-    (void)err;
-    if (!r->has_check)
-        return BL_OK;
-    bl_text_puts(out, "<section><h2>Structure</h2>\n<p>");
-    bl_html_count(out, c->n_tensors);
-    bl_text_puts(out, " tensors were looked at, ");
-    bl_html_count(out, c->n_faults);
-    bl_text_printf(out, " faults%s.</p>\n<ul>\n",
-                   r->reference ? "" : "; every value was read and must be finite");
-    for (size_t i = 0; i < c->n_findings && i < N_FINDINGS; i++) {
-        bl_text_puts(out, c->finding[i].kind == BL_FINDING_NOTE ? "<li>note: " : "<li>");
-        bl_html_puts(out, c->finding[i].text);
-        bl_text_puts(out, "</li>\n");
-    }
-    if (c->n_findings > N_FINDINGS)
-        bl_text_printf(out, "<li>and %zu more</li>\n", c->n_findings - N_FINDINGS);
-    if (r->has_comparison)
-        put_differences(out, &r->comparison);
-    bl_text_puts(out, "</ul></section>\n");
-    return BL_OK;
-}
-
 static const bl_section_fn sections[] = {
-    put_summary,
-    bl_section_measures,
-    put_structure,
-    bl_section_layers,
-    bl_section_divergence,
-    bl_section_running,
-    bl_section_worst_tensors,
-    bl_section_worst_tokens,
-    bl_section_choices,
+    put_summary,           bl_section_measures,      bl_section_sums,
+    bl_section_structure,  bl_section_configuration, bl_section_layers,
+    bl_section_divergence, bl_section_running,       bl_section_worst_tensors,
+    bl_section_diagnoses,  bl_section_worst_tokens,  bl_section_choices,
 };
 
 bl_status bl_verify_report_html(bl_text *out, const bl_verify_report *r, struct bl_err *err)
@@ -210,7 +145,7 @@ bl_status bl_verify_report_html(bl_text *out, const bl_verify_report *r, struct 
                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
                       "<meta http-equiv=\"Content-Security-Policy\" "
                       "content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n<title>");
-    bl_html_puts(out, bl_ckpt_path(r->model));
+    bl_html_puts(out, bl_report_path(r));
     bl_text_puts(out, ": what it lost</title>\n<style>\n");
     bl_text_puts(out, style);
     bl_text_puts(out, "</style>\n</head>\n<body>\n");

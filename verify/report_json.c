@@ -39,8 +39,68 @@ static void put_check(bl_json_writer *w, const bl_check_result *c)
     bl_json_end_array(w);
 }
 
+static void put_sums(bl_json_writer *w, const bl_sums_result *s)
+{
+    bl_json_put_key(w, "sums");
+    bl_json_begin_object(w);
+    put_u64(w, "files", s->n_files);
+    put_u64(w, "bytes", s->n_bytes);
+    put_check(w, &s->check);
+    bl_json_end_object(w);
+}
+
+static void put_config(bl_json_writer *w, const bl_comparison *c)
+{
+    bl_json_put_key(w, "configuration");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < c->n_config; i++) {
+        bl_json_begin_object(w);
+        bl_json_put_key(w, "field");
+        bl_json_put_string(w, c->config[i].field);
+        bl_json_put_key(w, "value");
+        bl_json_put_string(w, c->config[i].test);
+        bl_json_put_key(w, "reference");
+        bl_json_put_string(w, c->config[i].reference);
+        bl_json_end_object(w);
+    }
+    bl_json_end_array(w);
+}
+
+/* Nothing where there is none. */
+static void put_diagnosis(bl_json_writer *w, const bl_diagnosis *diagnosis)
+{
+    bl_text text = { 0 };
+
+    bl_diagnosis_put(&text, diagnosis);
+    if (text.failed)
+        w->text->failed = true;
+    else if (text.n > 0) {
+        bl_json_put_key(w, "diagnosis");
+        bl_json_put_string(w, text.bytes);
+    }
+    bl_text_release(&text);
+}
+
+static void put_tensor(bl_json_writer *w, const bl_compared *t)
+{
+    bl_json_begin_object(w);
+    bl_json_put_key(w, "name");
+    bl_json_put_string(w, t->ref->name);
+    bl_json_put_key(w, "type");
+    bl_json_put_string(w, t->test->type_name);
+    bl_json_put_key(w, "identical");
+    bl_json_put_bool(w, t->metrics.identical);
+    put_f64(w, "relative_rms", t->metrics.rel_rms);
+    put_f64(w, "max_abs", t->metrics.max_abs);
+    put_f64(w, "cosine", t->metrics.cosine);
+    put_f64(w, "sqnr_db", t->metrics.sqnr_db);
+    put_diagnosis(w, &t->diagnosis);
+    bl_json_end_object(w);
+}
+
 static void put_comparison(bl_json_writer *w, const bl_comparison *c)
 {
+    put_config(w, c);
     bl_json_put_key(w, "tensors");
     bl_json_begin_object(w);
     put_u64(w, "compared", c->n_compared);
@@ -48,27 +108,18 @@ static void put_comparison(bl_json_writer *w, const bl_comparison *c)
     put_names(w, "missing", c->missing, c->n_missing);
     put_names(w, "extra", c->extra, c->n_extra);
     put_u64(w, "reshaped", c->n_reshaped);
+    bl_json_put_key(w, "damaged");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < c->n_damaged; i++)
+        bl_json_put_string(w, c->damaged[i]);
+    bl_json_end_array(w);
     put_u64(w, "mtp_only", c->n_mtp_only);
     put_f64(w, "relative_rms", c->all.rel_rms);
     put_f64(w, "sqnr_db", c->all.sqnr_db);
     bl_json_put_key(w, "list");
     bl_json_begin_array(w);
-    for (size_t i = 0; i < c->n_compared; i++) {
-        const bl_compared *t = &c->compared[i];
-
-        bl_json_begin_object(w);
-        bl_json_put_key(w, "name");
-        bl_json_put_string(w, t->ref->name);
-        bl_json_put_key(w, "type");
-        bl_json_put_string(w, t->test->type_name);
-        bl_json_put_key(w, "identical");
-        bl_json_put_bool(w, t->metrics.identical);
-        put_f64(w, "relative_rms", t->metrics.rel_rms);
-        put_f64(w, "max_abs", t->metrics.max_abs);
-        put_f64(w, "cosine", t->metrics.cosine);
-        put_f64(w, "sqnr_db", t->metrics.sqnr_db);
-        bl_json_end_object(w);
-    }
+    for (size_t i = 0; i < c->n_compared; i++)
+        put_tensor(w, &c->compared[i]);
     bl_json_end_array(w);
     bl_json_end_object(w);
 }
@@ -134,13 +185,9 @@ static void put_gates(bl_json_writer *w, const bl_gates *gates)
     bl_json_end_array(w);
 }
 
-void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
+/* What there is to say of a model that was opened. */
+static void put_model(bl_json_writer *w, const bl_verify_report *r)
 {
-    bl_json_writer writer = { .text = out }, *w = &writer;
-
-    bl_json_begin_object(w);
-    bl_json_put_key(w, "model");
-    bl_json_put_string(w, bl_ckpt_path(r->model));
     put_u64(w, "file_bytes", bl_ckpt_container(r->model)->n_file_bytes);
     put_f64(w, "bits_per_weight", bl_report_bits_per_weight(r->model));
     bl_json_put_key(w, "reference");
@@ -153,6 +200,19 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
     if (r->has_choices)
         bl_report_choices_json(w, &r->choices);
     put_gates(w, &r->gates);
+}
+
+void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
+{
+    bl_json_writer writer = { .text = out }, *w = &writer;
+
+    bl_json_begin_object(w);
+    bl_json_put_key(w, "model");
+    bl_json_put_string(w, bl_report_path(r));
+    if (r->sums_list)
+        put_sums(w, &r->sums);
+    if (r->model)
+        put_model(w, r);
     bl_json_end_object(w);
     bl_text_puts(out, "\n");
 }

@@ -10,12 +10,21 @@
 typedef bl_status (*bl_section_fn)(bl_text *out, const bl_verify_report *report,
                                    struct bl_err *err);
 
-/* report_html.c: models, verdict, gates, findings. */
+/* report_html.c: models, verdict, gates. */
+/* report_structure.c */
+BL_MUST_USE bl_status bl_section_sums(bl_text *out, const bl_verify_report *report,
+                                      struct bl_err *err);
+BL_MUST_USE bl_status bl_section_structure(bl_text *out, const bl_verify_report *report,
+                                           struct bl_err *err);
+BL_MUST_USE bl_status bl_section_configuration(bl_text *out, const bl_verify_report *report,
+                                               struct bl_err *err);
 /* report_tensors.c */
 BL_MUST_USE bl_status bl_section_layers(bl_text *out, const bl_verify_report *report,
                                         struct bl_err *err);
 BL_MUST_USE bl_status bl_section_worst_tensors(bl_text *out, const bl_verify_report *report,
                                                struct bl_err *err);
+BL_MUST_USE bl_status bl_section_diagnoses(bl_text *out, const bl_verify_report *report,
+                                           struct bl_err *err);
 /* report_tokens.c */
 BL_MUST_USE bl_status bl_section_measures(bl_text *out, const bl_verify_report *report,
                                           struct bl_err *err);

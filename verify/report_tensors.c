@@ -1,6 +1,6 @@
 /*
- * report_tensors.c - the sections about tensors: their error by layer and role, and the worst.
- * The error of several tensors together is the root of the mean of their squared relative RMS
+ * report_tensors.c - the sections about tensors: their error by layer and role, the worst, and what
+ * may have happened to them. The error of several tensors together is the root of the mean of their squared relative RMS
  * errors, weighted by number of values (docs/numerics.md).
  */
 #include "verify/report_sections.h"
@@ -224,5 +224,40 @@ bl_status bl_section_worst_tensors(bl_text *out, const bl_verify_report *r, stru
     for (size_t i = 0; i < c->n_compared && i < N_WORST && !c->compared[i].metrics.identical; i++)
         put_tensor(out, &c->compared[i]);
     bl_text_puts(out, "</table></div></section>\n");
+    return BL_OK;
+}
+
+static void put_diagnosis(bl_text *out, const bl_compared *t)
+{
+    bl_text text = { 0 };
+
+    bl_diagnosis_put(&text, &t->diagnosis);
+    bl_text_puts(out, "<li><code>");
+    bl_html_puts(out, t->ref->name);
+    bl_text_puts(out, "</code> ");
+    if (text.failed)
+        out->failed = true;
+    else
+        bl_html_puts(out, text.bytes);
+    bl_text_puts(out, "</li>\n");
+    bl_text_release(&text);
+}
+
+bl_status bl_section_diagnoses(bl_text *out, const bl_verify_report *r, struct bl_err *err)
+{
+    const bl_comparison *c = &r->comparison;
+    size_t n = 0;
+
+    (void)err;
+    for (size_t i = 0; r->has_comparison && i < c->n_compared; i++) {
+        if (c->compared[i].diagnosis.kind == BL_DIAGNOSIS_NONE)
+            continue;
+        if (n++ == 0)
+            bl_text_puts(out, "<section><h2>What may have happened</h2>\n<p class=\"note\">A guess "
+                              "from the values of the worst tensors, never a verdict.</p>\n<ul>\n");
+        put_diagnosis(out, &c->compared[i]);
+    }
+    if (n > 0)
+        bl_text_puts(out, "</ul></section>\n");
     return BL_OK;
 }

@@ -21,6 +21,28 @@ static void name_some(bl_text *out, const char *what, const bl_tensor *const *li
     bl_text_puts(out, n > N_NAMED ? " ...\n" : "\n");
 }
 
+static void print_findings(bl_text *out, const bl_check_result *c)
+{
+    for (size_t i = 0; i < c->n_findings && i < N_FINDINGS; i++)
+        bl_text_printf(out, "  %s%s\n", c->finding[i].kind == BL_FINDING_NOTE ? "note: " : "",
+                       c->finding[i].text);
+    if (c->n_findings > N_FINDINGS)
+        bl_text_printf(out, "  ... and %zu more\n", c->n_findings - N_FINDINGS);
+}
+
+static void print_sums(bl_text *out, const bl_sums_result *s)
+{
+    char bytes[32];
+
+    if (s->check.n_faults > 0)
+        bl_text_printf(out, "sums           %zu fault%s\n", s->check.n_faults,
+                       s->check.n_faults == 1 ? "" : "s");
+    else
+        bl_text_printf(out, "sums           %zu file%s as listed, %s\n", s->n_files,
+                       s->n_files == 1 ? "" : "s", bl_text_bytes(bytes, s->n_bytes));
+    print_findings(out, &s->check);
+}
+
 static void print_check(bl_text *out, const bl_verify_report *r)
 {
     const bl_check_result *c = &r->check;
@@ -31,15 +53,30 @@ static void print_check(bl_text *out, const bl_verify_report *r)
     else
         bl_text_printf(out, "structure      %zu tensors as the configuration says%s\n",
                        c->n_tensors, r->reference ? "" : ", every value finite");
-    for (size_t i = 0; i < c->n_findings && i < N_FINDINGS; i++)
-        bl_text_printf(out, "  %s%s\n", c->finding[i].kind == BL_FINDING_NOTE ? "note: " : "",
-                       c->finding[i].text);
-    if (c->n_findings > N_FINDINGS)
-        bl_text_printf(out, "  ... and %zu more\n", c->n_findings - N_FINDINGS);
+    print_findings(out, c);
+}
+
+static void print_config(bl_text *out, const bl_comparison *c)
+{
+    for (size_t i = 0; i < c->n_config; i++)
+        bl_text_printf(out, "%s%s is %s, the reference has %s\n",
+                       i ? "               " : "configuration  ", c->config[i].field,
+                       c->config[i].test, c->config[i].reference);
+}
+
+/* Under the name that it is about. */
+static void print_diagnosis(bl_text *out, const bl_diagnosis *diagnosis)
+{
+    if (diagnosis->kind == BL_DIAGNOSIS_NONE)
+        return;
+    bl_text_printf(out, "%46s", "");
+    bl_diagnosis_put(out, diagnosis);
+    bl_text_puts(out, "\n");
 }
 
 static void print_comparison(bl_text *out, const bl_comparison *c)
 {
+    print_config(out, c);
     bl_text_printf(out, "tensors        %zu compared, %zu identical\n", c->n_compared,
                    c->n_identical);
     name_some(out, "missing", c->missing, c->n_missing);
@@ -49,6 +86,8 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
         bl_text_put_name(out, c->reshaped[i].ref->name);
         bl_text_puts(out, "\n");
     }
+    for (size_t i = 0; i < c->n_damaged && i < N_NAMED; i++)
+        bl_text_printf(out, "  not decoded: %s\n", c->damaged[i]);
     if (c->n_mtp_only > 0)
         bl_text_printf(out, "  note: %zu tensors of MTP layers are in only one of the two\n",
                        c->n_mtp_only);
@@ -67,6 +106,7 @@ static void print_comparison(bl_text *out, const bl_comparison *c)
                        t->metrics.max_abs, t->metrics.cosine, t->metrics.sqnr_db);
         bl_text_put_name(out, t->ref->name);
         bl_text_puts(out, "\n");
+        print_diagnosis(out, &t->diagnosis);
     }
 }
 
@@ -123,20 +163,30 @@ static void print_gates(bl_text *out, const bl_gates *gates)
     }
 }
 
-void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
+/* The line about the files of the model, and of the reference. */
+static void print_models(bl_text *out, const bl_verify_report *r)
 {
     const bl_container *c = bl_ckpt_container(r->model);
     char bytes[32];
 
-    bl_text_put_name(out, c->path);
     bl_text_printf(out, ": %s, %s, %.3f bits per weight", c->kind,
                    bl_text_bytes(bytes, c->n_file_bytes), bl_report_bits_per_weight(r->model));
     if (r->reference) {
         bl_text_puts(out, ", against ");
         bl_text_put_name(out, bl_ckpt_path(r->reference));
     }
+}
+
+void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
+{
+    bl_text_put_name(out, bl_report_path(r));
+    if (r->model)
+        print_models(out, r);
     bl_text_puts(out, "\n");
-    print_check(out, r);
+    if (r->sums_list)
+        print_sums(out, &r->sums);
+    if (r->has_check)
+        print_check(out, r);
     if (r->has_comparison)
         print_comparison(out, &r->comparison);
     if (r->has_ppl)

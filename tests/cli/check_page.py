@@ -2,8 +2,8 @@
 """check_page.py PAGE.html REPORT.json: the page of verify, read strictly.
 
 It must be well-formed (as XML, and with every HTML tag closed where it was opened), hold nothing
-but the elements and attributes that the program writes, fetch nothing, and show every number of
-the JSON report. Of the tensors only the worst are shown, of the multiple-choice items those that
+but the elements and attributes that the program writes, fetch nothing, and show every number,
+finding, field and diagnosis of the JSON report. Of the tensors only the worst are shown, of the multiple-choice items those that
 changed sides. Prints what it counted.
 """
 import html.parser, json, re, sys
@@ -73,6 +73,16 @@ def numbers(value):
             yield from numbers(shown_of(key, v))
 
 
+def sentences(report):
+    """Every sentence of the report that must be on the page, from lists that are not long."""
+    tensors = report.get("tensors", {})
+    yield from report.get("findings", []) + report.get("sums", {}).get("findings", [])
+    yield from tensors.get("damaged", [])
+    yield from (t["diagnosis"] for t in tensors.get("list", []) if "diagnosis" in t)
+    for difference in report.get("configuration", []):
+        yield from difference.values()
+
+
 text = open(sys.argv[1], encoding="utf-8", newline="").read()
 report = json.load(open(sys.argv[2]))
 root = xml.fromstring(text)
@@ -90,6 +100,9 @@ expect(all(re.fullmatch(r"(left|bottom):[0-9.]+%", e.get("style")) for e in root
 shown = {float(e.get("value")) for e in root.iter("data")}
 want = set(map(float, numbers(report)))
 expect(want <= shown, f"not shown: {sorted(want - shown)}")
+words = "".join(root.itertext())
+for sentence in sentences(report):
+    expect(sentence in words, f"not there: {sentence}")
 expect(not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", text),
        "a character that acts on the text around it")
 print("sections:", "; ".join(e.text for e in root.iter("h2")))
