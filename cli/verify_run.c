@@ -60,20 +60,16 @@ static bl_status need_tokenizer(bl_verify_inputs *in, const bl_verify_report *re
 static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const char *path,
                                struct bl_err *err)
 {
-    bl_source *source = NULL;
     char *text = NULL;
     size_t n = 0;
-    bl_status rc = bl_source_open(&source, path, err);
+    bl_status rc = bl_source_read_file(&text, &n, path, MAX_TEXT_BYTES, err);
 
-    if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, MAX_TEXT_BYTES, err);
     if (rc == BL_OK)
         rc = bl_tokenizer_encode(out, in->tokenizer, text, n, in->file->add_bos ? BL_ENCODE_BOS : 0,
                                  err);
     if (rc == BL_E_FORMAT)
         bl_err_prefix(err, "%s", path);
     bl_free(text);
-    bl_source_close(source);
     return rc;
 }
 

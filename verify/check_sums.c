@@ -121,16 +121,12 @@ static bl_status read_lines(struct sums *s, char *text, size_t n, struct bl_err 
 
 static bl_status read_list(struct sums *s, struct bl_err *err)
 {
-    bl_source *source = NULL;
     char *text = NULL;
     size_t n = 0;
-    bl_status rc = bl_source_open(&source, s->list, err);
+    bl_status rc = bl_source_read_file(&text, &n, s->list, MAX_LIST_BYTES, err);
 
     if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, MAX_LIST_BYTES, err);
-    if (rc == BL_OK)
         rc = read_lines(s, text, n, err);
-    bl_source_close(source);
     bl_free(text);
     return rc;
 }

@@ -227,17 +227,13 @@ bl_status bl_choice_items_parse(bl_choice_items *out, const char *name, const ch
 
 bl_status bl_choice_items_open(bl_choice_items *out, const char *path, struct bl_err *err)
 {
-    bl_source *source = NULL;
     char *text = NULL;
     size_t n = 0;
-    bl_status rc = bl_source_open(&source, path, err);
+    bl_status rc = bl_source_read_file(&text, &n, path, MAX_FILE_BYTES, err);
 
-    if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, MAX_FILE_BYTES, err);
     if (rc == BL_OK)
         rc = bl_choice_items_parse(out, path, text, n, err);
     bl_free(text);
-    bl_source_close(source);
     return rc;
 }
 

@@ -39,17 +39,13 @@ struct bench {
 static bl_status tokenise(bl_tokens *out, const bl_tokenizer *tokenizer, const char *path,
                           struct bl_err *err)
 {
-    bl_source *source = NULL;
     char *text = NULL;
     size_t n = 0;
-    bl_status rc = bl_source_open(&source, path, err);
+    bl_status rc = bl_source_read_file(&text, &n, path, 1 << 28, err);
 
-    if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, 1 << 28, err);
     if (rc == BL_OK)
         rc = bl_tokenizer_encode(out, tokenizer, text, n, BL_ENCODE_BOS, err);
     bl_free(text);
-    bl_source_close(source);
     return rc;
 }
 
