@@ -81,26 +81,14 @@ void bl_report_choices_text(bl_text *out, const bl_choices_result *r)
         print_group(out, r, g);
 }
 
-static void put_u64(bl_json_writer *w, const char *key, uint64_t v)
-{
-    bl_json_put_key(w, key);
-    bl_json_put_u64(w, v);
-}
-
-static void put_f64(bl_json_writer *w, const char *key, double v)
-{
-    bl_json_put_key(w, key);
-    bl_json_put_f64(w, v);
-}
-
 /* {"value", "low", "high"} */
 static void put_share(bl_json_writer *w, const char *key, bl_share s)
 {
     bl_json_put_key(w, key);
     bl_json_begin_object(w);
-    put_f64(w, "value", s.value);
-    put_f64(w, "low", s.low);
-    put_f64(w, "high", s.high);
+    bl_json_pair_f64(w, "value", s.value);
+    bl_json_pair_f64(w, "low", s.low);
+    bl_json_pair_f64(w, "high", s.high);
     bl_json_end_object(w);
 }
 
@@ -110,12 +98,12 @@ static void put_change(bl_json_writer *w, const char *key, size_t gained, size_t
 
     bl_json_put_key(w, key);
     bl_json_begin_object(w);
-    put_f64(w, "value", s.value);
-    put_f64(w, "low", s.low);
-    put_f64(w, "high", s.high);
-    put_u64(w, "gained", gained);
-    put_u64(w, "lost", lost);
-    put_f64(w, "mcnemar_p", bl_mcnemar(gained, lost));
+    bl_json_pair_f64(w, "value", s.value);
+    bl_json_pair_f64(w, "low", s.low);
+    bl_json_pair_f64(w, "high", s.high);
+    bl_json_pair_u64(w, "gained", gained);
+    bl_json_pair_u64(w, "lost", lost);
+    bl_json_pair_f64(w, "mcnemar_p", bl_mcnemar(gained, lost));
     bl_json_end_object(w);
 }
 
@@ -128,12 +116,12 @@ static void put_pair(bl_json_writer *w, const bl_choices_result *r)
     put_change(w, "change", r->gained, r->lost, base->n);
     put_change(w, "change_per_byte", r->gained_per_byte, r->lost_per_byte, base->n);
     put_share(w, "same_choice", bl_share_of(r->same, base->n));
-    put_f64(w, "margin_change", r->margin_change);
-    put_f64(w, "margin_change_error", r->margin_change_error);
-    put_f64(w, "abs_margin_change", r->abs_margin_change);
-    put_f64(w, "abs_margin_change_error", r->abs_margin_change_error);
-    put_f64(w, "mean_kld", r->kl_mean);
-    put_f64(w, "mean_kld_error", r->kl_error);
+    bl_json_pair_f64(w, "margin_change", r->margin_change);
+    bl_json_pair_f64(w, "margin_change_error", r->margin_change_error);
+    bl_json_pair_f64(w, "abs_margin_change", r->abs_margin_change);
+    bl_json_pair_f64(w, "abs_margin_change_error", r->abs_margin_change_error);
+    bl_json_pair_f64(w, "mean_kld", r->kl_mean);
+    bl_json_pair_f64(w, "mean_kld_error", r->kl_error);
 }
 
 static void put_group(bl_json_writer *w, const bl_choices_result *r, size_t g)
@@ -141,9 +129,8 @@ static void put_group(bl_json_writer *w, const bl_choices_result *r, size_t g)
     const bl_choice_tally *t = &tested(r)->group[g], *base = &r->model[0].group[g];
 
     bl_json_begin_object(w);
-    bl_json_put_key(w, "group");
-    bl_json_put_string(w, r->items->group[g]);
-    put_u64(w, "items", t->n);
+    bl_json_pair_string(w, "group", r->items->group[g]);
+    bl_json_pair_u64(w, "items", t->n);
     put_share(w, "accuracy", bl_share_of(t->sum, t->n));
     put_share(w, "accuracy_per_byte", bl_share_of(t->per_byte, t->n));
     if (r->n_models == 2) {
@@ -159,9 +146,9 @@ static void put_pick(bl_json_writer *w, const bl_choices_model *m, const bl_choi
 {
     const bl_choice_item *item = &items->item[i];
 
-    put_u64(w, "chosen", m->pick[i].sum);
-    put_u64(w, "chosen_per_byte", m->pick[i].per_byte);
-    put_f64(w, "margin", m->pick[i].margin);
+    bl_json_pair_u64(w, "chosen", m->pick[i].sum);
+    bl_json_pair_u64(w, "chosen_per_byte", m->pick[i].per_byte);
+    bl_json_pair_f64(w, "margin", m->pick[i].margin);
     bl_json_put_key(w, "log_likelihood");
     bl_json_begin_array(w);
     for (uint32_t c = 0; c < item->n_choices; c++)
@@ -174,10 +161,9 @@ static void put_item(bl_json_writer *w, const bl_choices_result *r, size_t i)
     const bl_choice_item *item = &r->items->item[i];
 
     bl_json_begin_object(w);
-    put_u64(w, "line", item->line);
-    bl_json_put_key(w, "id");
-    bl_json_put_string(w, item->id);
-    put_u64(w, "answer", item->answer);
+    bl_json_pair_u64(w, "line", item->line);
+    bl_json_pair_string(w, "id", item->id);
+    bl_json_pair_u64(w, "answer", item->answer);
     put_pick(w, tested(r), r->items, i);
     if (r->n_models == 2) {
         bl_json_put_key(w, "reference");
@@ -194,13 +180,12 @@ void bl_report_choices_json(bl_json_writer *w, const bl_choices_result *r)
 
     bl_json_put_key(w, "choices");
     bl_json_begin_object(w);
-    bl_json_put_key(w, "file");
-    bl_json_put_string(w, r->items->name);
-    put_u64(w, "items", t->n);
-    put_u64(w, "sequences", r->n_seqs);
-    put_u64(w, "positions", r->n_positions);
-    put_u64(w, "scored_tokens", r->n_scored);
-    put_f64(w, "chance", r->chance);
+    bl_json_pair_string(w, "file", r->items->name);
+    bl_json_pair_u64(w, "items", t->n);
+    bl_json_pair_u64(w, "sequences", r->n_seqs);
+    bl_json_pair_u64(w, "positions", r->n_positions);
+    bl_json_pair_u64(w, "scored_tokens", r->n_scored);
+    bl_json_pair_f64(w, "chance", r->chance);
     put_share(w, "accuracy", bl_share_of(t->sum, t->n));
     put_share(w, "accuracy_per_byte", bl_share_of(t->per_byte, t->n));
     if (r->n_models == 2)

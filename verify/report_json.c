@@ -8,18 +8,6 @@
 
 enum { MAX_KEY = 64 };
 
-static void put_u64(bl_json_writer *w, const char *key, uint64_t v)
-{
-    bl_json_put_key(w, key);
-    bl_json_put_u64(w, v);
-}
-
-static void put_f64(bl_json_writer *w, const char *key, double v)
-{
-    bl_json_put_key(w, key);
-    bl_json_put_f64(w, v);
-}
-
 static void put_names(bl_json_writer *w, const char *key, const bl_tensor *const *list, size_t n)
 {
     bl_json_put_key(w, key);
@@ -31,7 +19,7 @@ static void put_names(bl_json_writer *w, const char *key, const bl_tensor *const
 
 static void put_check(bl_json_writer *w, const bl_check_result *c)
 {
-    put_u64(w, "faults", c->n_faults);
+    bl_json_pair_u64(w, "faults", c->n_faults);
     bl_json_put_key(w, "findings");
     bl_json_begin_array(w);
     for (size_t i = 0; i < c->n_findings; i++)
@@ -43,8 +31,8 @@ static void put_sums(bl_json_writer *w, const bl_sums_result *s)
 {
     bl_json_put_key(w, "sums");
     bl_json_begin_object(w);
-    put_u64(w, "files", s->n_files);
-    put_u64(w, "bytes", s->n_bytes);
+    bl_json_pair_u64(w, "files", s->n_files);
+    bl_json_pair_u64(w, "bytes", s->n_bytes);
     put_check(w, &s->check);
     bl_json_end_object(w);
 }
@@ -55,12 +43,9 @@ static void put_config(bl_json_writer *w, const bl_comparison *c)
     bl_json_begin_array(w);
     for (size_t i = 0; i < c->n_config; i++) {
         bl_json_begin_object(w);
-        bl_json_put_key(w, "field");
-        bl_json_put_string(w, c->config[i].field);
-        bl_json_put_key(w, "value");
-        bl_json_put_string(w, c->config[i].test);
-        bl_json_put_key(w, "reference");
-        bl_json_put_string(w, c->config[i].reference);
+        bl_json_pair_string(w, "field", c->config[i].field);
+        bl_json_pair_string(w, "value", c->config[i].test);
+        bl_json_pair_string(w, "reference", c->config[i].reference);
         bl_json_end_object(w);
     }
     bl_json_end_array(w);
@@ -75,8 +60,7 @@ static void put_diagnosis(bl_json_writer *w, const bl_diagnosis *diagnosis)
     if (text.failed)
         w->text->failed = true;
     else if (text.n > 0) {
-        bl_json_put_key(w, "diagnosis");
-        bl_json_put_string(w, text.bytes);
+        bl_json_pair_string(w, "diagnosis", text.bytes);
     }
     bl_text_release(&text);
 }
@@ -84,16 +68,13 @@ static void put_diagnosis(bl_json_writer *w, const bl_diagnosis *diagnosis)
 static void put_tensor(bl_json_writer *w, const bl_compared *t)
 {
     bl_json_begin_object(w);
-    bl_json_put_key(w, "name");
-    bl_json_put_string(w, t->ref->name);
-    bl_json_put_key(w, "type");
-    bl_json_put_string(w, t->test->type_name);
-    bl_json_put_key(w, "identical");
-    bl_json_put_bool(w, t->metrics.identical);
-    put_f64(w, "relative_rms", t->metrics.rel_rms);
-    put_f64(w, "max_abs", t->metrics.max_abs);
-    put_f64(w, "cosine", t->metrics.cosine);
-    put_f64(w, "sqnr_db", t->metrics.sqnr_db);
+    bl_json_pair_string(w, "name", t->ref->name);
+    bl_json_pair_string(w, "type", t->test->type_name);
+    bl_json_pair_bool(w, "identical", t->metrics.identical);
+    bl_json_pair_f64(w, "relative_rms", t->metrics.rel_rms);
+    bl_json_pair_f64(w, "max_abs", t->metrics.max_abs);
+    bl_json_pair_f64(w, "cosine", t->metrics.cosine);
+    bl_json_pair_f64(w, "sqnr_db", t->metrics.sqnr_db);
     put_diagnosis(w, &t->diagnosis);
     bl_json_end_object(w);
 }
@@ -103,19 +84,19 @@ static void put_comparison(bl_json_writer *w, const bl_comparison *c)
     put_config(w, c);
     bl_json_put_key(w, "tensors");
     bl_json_begin_object(w);
-    put_u64(w, "compared", c->n_compared);
-    put_u64(w, "identical", c->n_identical);
+    bl_json_pair_u64(w, "compared", c->n_compared);
+    bl_json_pair_u64(w, "identical", c->n_identical);
     put_names(w, "missing", c->missing, c->n_missing);
     put_names(w, "extra", c->extra, c->n_extra);
-    put_u64(w, "reshaped", c->n_reshaped);
+    bl_json_pair_u64(w, "reshaped", c->n_reshaped);
     bl_json_put_key(w, "damaged");
     bl_json_begin_array(w);
     for (size_t i = 0; i < c->n_damaged; i++)
         bl_json_put_string(w, c->damaged[i]);
     bl_json_end_array(w);
-    put_u64(w, "mtp_only", c->n_mtp_only);
-    put_f64(w, "relative_rms", c->all.rel_rms);
-    put_f64(w, "sqnr_db", c->all.sqnr_db);
+    bl_json_pair_u64(w, "mtp_only", c->n_mtp_only);
+    bl_json_pair_f64(w, "relative_rms", c->all.rel_rms);
+    bl_json_pair_f64(w, "sqnr_db", c->all.sqnr_db);
     bl_json_put_key(w, "list");
     bl_json_begin_array(w);
     for (size_t i = 0; i < c->n_compared; i++)
@@ -137,9 +118,9 @@ static void put_measure(bl_json_writer *w, const bl_measure *m)
 {
     char key[MAX_KEY];
 
-    put_f64(w, m->key, m->value);
+    bl_json_pair_f64(w, m->key, m->value);
     snprintf(key, sizeof(key), "%s_error", m->key);
-    put_f64(w, key, m->error);
+    bl_json_pair_f64(w, key, m->error);
     snprintf(key, sizeof(key), "%s_interval", m->key);
     put_interval(w, key, m->interval);
 }
@@ -151,19 +132,18 @@ static void put_ppl(bl_json_writer *w, const bl_verify_report *r)
     bl_kl_quantile q[BL_N_KL_QUANTILES];
     size_t n = bl_measures_list(measure, p);
 
-    bl_json_put_key(w, "text");
-    bl_json_put_string(w, r->text);
-    put_u64(w, "ctx", p->ctx);
-    put_u64(w, "chunks", p->n_chunks);
-    put_u64(w, "scored_tokens", p->n_scored);
-    put_f64(w, "mean_nll", p->model[p->n_models - 1].mean_nll);
+    bl_json_pair_string(w, "text", r->text);
+    bl_json_pair_u64(w, "ctx", p->ctx);
+    bl_json_pair_u64(w, "chunks", p->n_chunks);
+    bl_json_pair_u64(w, "scored_tokens", p->n_scored);
+    bl_json_pair_f64(w, "mean_nll", p->model[p->n_models - 1].mean_nll);
     for (size_t i = 0; i < n; i++)
         put_measure(w, &measure[i]);
     if (p->n_models == 1)
         return;
     bl_measures_kl(q, p);
     for (size_t i = 0; i < BL_N_KL_QUANTILES; i++)
-        put_f64(w, q[i].key, q[i].value);
+        bl_json_pair_f64(w, q[i].key, q[i].value);
 }
 
 static void put_gates(bl_json_writer *w, const bl_gates *gates)
@@ -174,12 +154,10 @@ static void put_gates(bl_json_writer *w, const bl_gates *gates)
         const bl_gate *g = &gates->gate[i];
 
         bl_json_begin_object(w);
-        bl_json_put_key(w, "name");
-        bl_json_put_string(w, g->name);
-        put_f64(w, "value", g->value);
-        put_f64(w, "limit", g->limit);
-        bl_json_put_key(w, "passed");
-        bl_json_put_bool(w, g->passed);
+        bl_json_pair_string(w, "name", g->name);
+        bl_json_pair_f64(w, "value", g->value);
+        bl_json_pair_f64(w, "limit", g->limit);
+        bl_json_pair_bool(w, "passed", g->passed);
         bl_json_end_object(w);
     }
     bl_json_end_array(w);
@@ -188,10 +166,9 @@ static void put_gates(bl_json_writer *w, const bl_gates *gates)
 /* What there is to say of a model that was opened. */
 static void put_model(bl_json_writer *w, const bl_verify_report *r)
 {
-    put_u64(w, "file_bytes", bl_ckpt_container(r->model)->n_file_bytes);
-    put_f64(w, "bits_per_weight", bl_report_bits_per_weight(r->model));
-    bl_json_put_key(w, "reference");
-    bl_json_put_string(w, r->reference ? bl_ckpt_path(r->reference) : NULL);
+    bl_json_pair_u64(w, "file_bytes", bl_ckpt_container(r->model)->n_file_bytes);
+    bl_json_pair_f64(w, "bits_per_weight", bl_report_bits_per_weight(r->model));
+    bl_json_pair_string(w, "reference", r->reference ? bl_ckpt_path(r->reference) : NULL);
     put_check(w, &r->check);
     if (r->has_comparison)
         put_comparison(w, &r->comparison);
@@ -207,8 +184,7 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *r)
     bl_json_writer writer = { .text = out }, *w = &writer;
 
     bl_json_begin_object(w);
-    bl_json_put_key(w, "model");
-    bl_json_put_string(w, bl_report_path(r));
+    bl_json_pair_string(w, "model", bl_report_path(r));
     if (r->sums_list)
         put_sums(w, &r->sums);
     if (r->model)
