@@ -89,6 +89,15 @@ void bl_text_release(bl_text *text)
     *text = (bl_text){ 0 };
 }
 
+int bl_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 const char *bl_text_bytes(char buffer[32], uint64_t n_bytes)
 {
     static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB" };

@@ -24,6 +24,9 @@ void bl_text_printf(bl_text *text, const char *format, ...) __attribute__((forma
 BL_MUST_USE bl_status bl_text_check(const bl_text *text, struct bl_err *err);
 void bl_text_release(bl_text *text);
 
+/* 0 to 15, or -1: no hexadecimal digit. */
+int bl_hex_digit(char c);
+
 /* "1.23 GB"; buffer of 32 bytes. */
 const char *bl_text_bytes(char buffer[32], uint64_t n_bytes);
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/par.h"
 #include "base/source.h"
+#include "base/text.h"
 #include "formats/hf/hf_listing.h"
 #include "verify/check_findings.h"
 
@@ -32,19 +33,10 @@ struct sums {
     bl_sums_result result;
 };
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool read_digits(uint8_t out[BL_SHA256_BYTES], const char *text)
 {
     for (size_t i = 0; i < BL_SHA256_BYTES; i++) {
-        int high = digit(text[2 * i]), low = high < 0 ? -1 : digit(text[2 * i + 1]);
+        int high = bl_hex_digit(text[2 * i]), low = high < 0 ? -1 : bl_hex_digit(text[2 * i + 1]);
 
         if (low < 0)
             return false;

@@ -15,18 +15,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Bytes from hexadecimal, in place; returns how many. */
 static size_t from_hex(char *line)
 {
     size_t n = 0;
 
-    while (hex_value(line[2 * n]) >= 0 && hex_value(line[2 * n + 1]) >= 0) {
-        line[n] = (char)(hex_value(line[2 * n]) << 4 | hex_value(line[2 * n + 1]));
+    while (bl_hex_digit(line[2 * n]) >= 0 && bl_hex_digit(line[2 * n + 1]) >= 0) {
+        line[n] = (char)(bl_hex_digit(line[2 * n]) << 4 | bl_hex_digit(line[2 * n + 1]));
         n++;
     }
     return n;
