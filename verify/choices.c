@@ -151,20 +151,11 @@ void bl_choices_release(bl_choices_result *r)
     *r = (bl_choices_result){ 0 };
 }
 
-static void score_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
-                         const bl_router_policy *policy)
-{
-    score->n_models = test ? 2 : 1;
-    score->ckpt[0] = base;
-    score->ckpt[1] = test;
-    score->policy[test ? 1 : 0] = policy;
-}
-
 uint64_t bl_choices_bytes(const bl_ckpt *base, const bl_ckpt *test)
 {
     bl_score score = { 0 };
 
-    score_models(&score, base, test, NULL);
+    bl_score_set_models(&score, base, test, NULL);
     return bl_score_bytes(&score);
 }
 
@@ -183,7 +174,7 @@ static bl_status measure(bl_choices_result *r, const bl_choice_sequences *q, con
                        .context = &stats };
     bl_status rc = bl_logit_stats_init(&stats, r->n_models, q->target, q->n_scored, err);
 
-    score_models(&score, base, test, options->policy);
+    bl_score_set_models(&score, base, test, options->policy);
     if (rc == BL_OK)
         rc = bl_score_run(&score, &how, err);
     for (size_t i = 0; i < q->n_scored && rc == BL_OK; i++)

@@ -127,20 +127,11 @@ static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *toke
     return BL_OK;
 }
 
-static void score_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
-                         const bl_ppl_options *options)
-{
-    score->n_models = test ? 2 : 1;
-    score->ckpt[0] = base;
-    score->ckpt[1] = test;
-    score->policy[test ? 1 : 0] = options->policy;
-}
-
 uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options)
 {
     bl_score score = { 0 };
 
-    score_models(&score, base, test, options);
+    bl_score_set_models(&score, base, test, options->policy);
     return bl_score_bytes(&score);
 }
 
@@ -159,7 +150,7 @@ static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *b
                        .context = &stats };
     bl_status rc = bl_logit_stats_init(&stats, r->n_models, c->target, r->n_scored, err);
 
-    score_models(&score, base, test, options);
+    bl_score_set_models(&score, base, test, options->policy);
     if (rc == BL_OK)
         rc = bl_score_run(&score, &how, err);
     for (size_t i = 0; i < r->n_scored && rc == BL_OK; i++) {

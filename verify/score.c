@@ -61,6 +61,15 @@ static uint64_t layer_bytes(const bl_ckpt *ckpt, int64_t layer)
     return sum;
 }
 
+void bl_score_set_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
+                         const bl_router_policy *policy)
+{
+    score->n_models = test ? 2 : 1;
+    score->ckpt[0] = base;
+    score->ckpt[1] = test;
+    score->policy[test ? 1 : 0] = policy;
+}
+
 uint64_t bl_score_bytes(const bl_score *score)
 {
     uint64_t sum = 0;

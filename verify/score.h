@@ -38,6 +38,10 @@ typedef struct bl_score {
     void *context;
 } bl_score;
 
+/* One model, or the reference and the one that is tested (test NULL: none), whose policy it is. */
+void bl_score_set_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
+                         const bl_router_policy *policy);
+
 /*
  * Fails with BL_E_MISMATCH when vocabularies differ or hidden states overflow, BL_E_UNSUPPORTED
  * when a model cannot be run, and as the callback does.
