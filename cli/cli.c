@@ -154,8 +154,3 @@ bool bl_cli_has_suffix(const char *name, const char *suffix)
 
     return n > s && strcmp(name + n - s, suffix) == 0;
 }
-
-const char *bl_cli_bytes(char buffer[32], uint64_t n_bytes)
-{
-    return bl_text_bytes(buffer, n_bytes);
-}

@@ -140,7 +140,7 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
 
     bl_text_put_name(out, bl_ckpt_path(ckpt));
     bl_text_printf(out, ": %s, %zu file%s, %s\n", container->kind, container->n_shards,
-                   container->n_shards == 1 ? "" : "s", bl_cli_bytes(a, container->n_file_bytes));
+                   container->n_shards == 1 ? "" : "s", bl_text_bytes(a, container->n_file_bytes));
     if (bl_ckpt_has_config(ckpt)) {
         print_config(out, bl_ckpt_config(ckpt));
         bl_text_printf(out, "parameters     %" PRIu64 ", %" PRIu64 " active per token\n",
@@ -152,7 +152,7 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
                        s->n_parameters);
     }
     bl_text_printf(out, "tensors        %zu (%zu as stored), %s, %.3f bits per weight\n\n",
-                   bl_ckpt_n_tensors(ckpt), container->n_stored, bl_cli_bytes(b, s->n_bytes),
+                   bl_ckpt_n_tensors(ckpt), container->n_stored, bl_text_bytes(b, s->n_bytes),
                    8.0 * (double)s->n_bytes /
                        (double)(s->n_parameters + s->n_mtp_parameters
                                     ? s->n_parameters + s->n_mtp_parameters
