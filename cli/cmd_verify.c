@@ -291,6 +291,8 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
         { "--activations", 0, BL_OPTION_STRING, &o.activations, "FILE",
           "compare the hidden states after every layer on the first --ctx tokens of a text" },
+        { "--structure-only", 0, BL_OPTION_FLAG, &o.structure_only, NULL,
+          "read no values but those that a text needs" },
         { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
           "of the process, at most (default 4GiB where that is enough)" },
         { "--scratch", 0, BL_OPTION_STRING, &o.scratch, "DIR",

@@ -94,10 +94,12 @@ static bl_status open_text(bl_ppl_options *out, bl_verify_report *report, bl_ver
     *out = (bl_ppl_options){ .ctx = (uint32_t)o->ctx,
                              .max_tokens = o->max_tokens,
                              .stride = (uint32_t)o->stride,
-                             .bos = in->file && in->file->add_bos ? in->file->bos : -1,
+                             .bos = -1,
                              .run = run_options(o) };
     if (rc != BL_OK || !in->tokenizer)
         return rc;
+    if (in->file->add_bos)
+        out->bos = in->file->bos;
     report->tokenizer = in->tokenizer;
     return tokenize_file(&report->tokens, in, o->text, err);
 }
@@ -207,7 +209,8 @@ static uint64_t total_bytes(const bl_ckpt *ckpt)
 bl_status bl_verify_run_comparison(bl_verify_report *report, const bl_verify_options *o,
                                    struct bl_err *err)
 {
-    bl_compare_options options = { .n_threads = (int)o->common.n_threads };
+    bl_compare_options options = { .n_threads = (int)o->common.n_threads,
+                                   .structure_only = o->structure_only };
     bl_status rc;
 
     options.progress =
@@ -230,7 +233,7 @@ bl_status bl_verify_run_check(bl_verify_report *report, const bl_verify_options 
 {
     const bl_ckpt *model = report->model;
     bl_check_options options = { .n_threads = (int)o->common.n_threads,
-                                 .structure_only = report->reference != NULL };
+                                 .structure_only = report->reference || o->structure_only };
     bool has_checksums = strcmp(bl_ckpt_container(model)->kind, BL_BLN_KIND) == 0;
     unsigned n_walks = (unsigned)has_checksums + !options.structure_only;
     bl_status rc;

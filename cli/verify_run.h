@@ -14,7 +14,7 @@ typedef struct bl_verify_options {
     const char *page, *scratch;
     uint64_t ctx, stride, max_tokens; /* 0: the default */
     uint64_t memory;                  /* bytes; 0: the default */
-    bool resume;
+    bool resume, structure_only;
     double max_kld, max_ppl_ratio, min_same_top, min_same_choice; /* negative: no gate */
 } bl_verify_options;
 
