@@ -214,10 +214,23 @@ static uint32_t largest_block(const bl_room_job *job, uint64_t bytes, const char
     return low ? round_block(job, low) : 0;
 }
 
+/* All at once can take less than blocks do, which keep their weights. */
+static bl_status refuse(const bl_room_job *job, uint64_t bytes, const char *scratch,
+                        struct bl_err *err)
+{
+    const bl_room whole = { 0 }, least = { 1, scratch };
+    uint64_t needed =
+        bl_min_u64(bl_room_bytes(job, &whole, NULL), bl_room_bytes(job, &least, NULL));
+
+    return bl_fail(
+        err, BL_E_USAGE, "%" PRIu64 " MB of memory are too few: the pass needs %" PRIu64 " MB%s",
+        bytes / 1000000, needed / 1000000 + 1, scratch ? "" : ", or less with --scratch DIR");
+}
+
 bl_status bl_room_choose(bl_room *out, const bl_room_job *job, uint64_t bytes, const char *scratch,
                          struct bl_err *err)
 {
-    const bl_room whole = { 0 }, least = { 1, scratch };
+    const bl_room whole = { 0 };
     bl_room room = whole;
 
     if (bl_room_bytes(job, &whole, NULL) > bytes) {
@@ -227,10 +240,7 @@ bl_status bl_room_choose(bl_room *out, const bl_room_job *job, uint64_t bytes, c
             room.scratch = scratch;
         }
         if (room.block_seqs == 0)
-            return bl_fail(err, BL_E_USAGE,
-                           "%" PRIu64 " MB of memory are too few: the pass needs %" PRIu64 " MB%s",
-                           bytes / 1000000, bl_room_bytes(job, &least, NULL) / 1000000 + 1,
-                           scratch ? "" : ", or less with --scratch DIR");
+            return refuse(job, bytes, scratch, err);
     }
     *out = room;
     return BL_OK;
