@@ -38,6 +38,7 @@ grep -q '&lt;/*script' page.html && echo escaped
 echo '-- another structure'
 python3 -B "$DATA/../cli/break.py" missing-tensor "$DATA/nano-r1" less
 page less --against "$DATA/nano-r1" --report page.html --force
+"$BALEEN" verify less --against "$DATA/nano-r1" --text "$wiki" --max-kld 1 | grep gates
 echo '-- exchanged experts, another configuration, a side file that disagrees'
 python3 -B "$DATA/../cli/break.py" experts-exchanged "$DATA/nano-r1" a
 python3 -B "$DATA/../cli/break.py" rope-theta a b
