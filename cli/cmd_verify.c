@@ -5,6 +5,7 @@
  */
 #include "base/sink.h"
 #include "cli/cli.h"
+#include "cli/score_plan.h"
 #include "cli/verify_run.h"
 #include "formats/ckpt/ckpt.h"
 #include "verify/report.h"
@@ -120,7 +121,9 @@ static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
         rc = bl_verify_run_comparison(report, o, err);
     if (rc != BL_OK || (report->has_comparison && !bl_compare_same_structure(&report->comparison)))
         return rc;
-    if (o->text)
+    if (o->activations)
+        rc = bl_verify_run_activations(report, inputs, o, err);
+    if (rc == BL_OK && o->text)
         rc = bl_verify_run_text(report, inputs, o, err);
     if (rc == BL_OK && o->choices)
         rc = bl_verify_run_choices(report, inputs, o, err);
@@ -153,6 +156,17 @@ static bl_status check_gates(const bl_verify_options *o, struct bl_err *err)
     return BL_OK;
 }
 
+static bl_status check_run_options(const bl_verify_options *o, struct bl_err *err)
+{
+    if ((o->memory || o->scratch) && !o->text && !o->choices)
+        return bl_fail(err, BL_E_USAGE, "--memory and --scratch need --text or --choices");
+    if (o->common.dry_run && !o->text)
+        return bl_fail(err, BL_E_USAGE, "--dry-run needs --text");
+    if (o->resume && !o->scratch)
+        return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
+    return BL_OK;
+}
+
 static bl_status check_options(bl_verify_options *o, struct bl_err *err)
 {
     bl_status rc = check_gates(o, err);
@@ -161,8 +175,13 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
         return rc;
     if ((o->stride != not_given || o->max_tokens != not_given) && !o->text)
         return bl_fail(err, BL_E_USAGE, "--stride and --tokens need --text");
-    if (o->ctx != not_given && !o->text && !o->choices)
-        return bl_fail(err, BL_E_USAGE, "--ctx needs --text or --choices");
+    if (o->ctx != not_given && !o->text && !o->choices && !o->activations)
+        return bl_fail(err, BL_E_USAGE, "--ctx needs --text, --choices or --activations");
+    if (o->activations && !o->against)
+        return bl_fail(err, BL_E_USAGE, "--activations needs --against");
+    rc = check_run_options(o, err);
+    if (rc != BL_OK)
+        return rc;
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
     if (o->stride != not_given && (o->stride < 1 || o->stride > 1 << 20))
@@ -175,11 +194,28 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
     return BL_OK;
 }
 
+static bl_status dry_run(bl_verify_report *report, bl_verify_inputs *inputs,
+                         const bl_verify_options *o, struct bl_err *err)
+{
+    bl_score_plan plan = { 0 };
+    bl_text out = { 0 };
+    bl_status rc = bl_verify_plan_text(&plan, report, inputs, o, err);
+
+    if (rc == BL_OK) {
+        bl_cli_put_score_plan(&out, &plan, (int)o->common.n_threads, o->common.json);
+        rc = bl_cli_print(&out, err);
+    }
+    bl_text_release(&out);
+    return rc;
+}
+
 /* Begun before anything is measured: a page that cannot be written costs no hour. */
 static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const char *model,
                             struct bl_err *err)
 {
-    const char *const inputs[] = { model, o->against, o->text, o->choices, o->sha256 };
+    const char *const inputs[] = {
+        model, o->against, o->text, o->choices, o->activations, o->sha256
+    };
     bl_status rc = BL_OK;
 
     for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs) && rc == BL_OK; i++)
@@ -201,7 +237,7 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
     bl_verify_inputs inputs = { 0 };
     bl_ckpt *test = NULL, *ref = NULL;
     bl_sink *page = NULL;
-    bl_status rc = o->page ? begin_page(&page, o, path, err) : BL_OK;
+    bl_status rc = o->page && !o->common.dry_run ? begin_page(&page, o, path, err) : BL_OK;
 
     if (rc == BL_OK && o->sha256)
         rc = bl_verify_run_sums(&report, o, err);
@@ -212,9 +248,9 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
     if (rc == BL_OK && test && !is_only_a_file(o, test)) {
         report.model = test;
         report.reference = ref;
-        rc = measure(&report, &inputs, o, err);
+        rc = (o->common.dry_run ? dry_run : measure)(&report, &inputs, o, err);
     }
-    if (rc == BL_OK)
+    if (rc == BL_OK && !o->common.dry_run)
         rc = conclude(&page, o, &report, err);
     bl_verify_report_release(&report);
     bl_verify_inputs_release(&inputs);
@@ -254,7 +290,20 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--min-same-choice", 0, BL_OPTION_F64, &o.min_same_choice, "X",
           "exit 3 when a smaller fraction of items has REF's choice" },
         { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
-        BL_OPTION_FORCE(o.common),
+        { "--activations", 0, BL_OPTION_STRING, &o.activations, "FILE",
+          "compare the hidden states after every layer on the first --ctx tokens of a text" },
+        { "--structure-only", 0, BL_OPTION_FLAG, &o.structure_only, NULL,
+          "read no values but those that a text needs" },
+        { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
+          "of the process, at most (default 4GiB where that is enough)" },
+        { "--scratch", 0, BL_OPTION_STRING, &o.scratch, "DIR",
+          "for hidden states: what does not fit, and all after each layer" },
+        { "--resume", 0, BL_OPTION_FLAG, &o.resume, NULL,
+          "go on after the last layer that is in --scratch" },
+        { "--dry-run", 0, BL_OPTION_FLAG, &o.common.dry_run, NULL,
+          "say what the text would take: memory, disk, reading, operations" },
+        { "--force", 0, BL_OPTION_FLAG, &o.common.force, NULL,
+          "replace a page, or states in --scratch, that exist" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),

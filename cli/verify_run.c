@@ -2,12 +2,13 @@
 #include "cli/verify_run.h"
 
 #include "base/alloc.h"
+#include "base/size.h"
 #include "base/source.h"
 #include "formats/bln/bln_reader.h"
 
 #include <string.h>
 
-enum { MAX_TEXT_BYTES = 1 << 30 };
+enum { MAX_TEXT_BYTES = 1 << 30, DEFAULT_ACTIVATIONS = 512 /* tokens */ };
 
 /* What is run: the reference and the model, or the model alone. */
 static const bl_ckpt *base_of(const bl_verify_report *report)
@@ -73,30 +74,88 @@ static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const
     return rc;
 }
 
+/* How the models run, whatever is scored. */
+static bl_score_options run_options(const bl_verify_options *o)
+{
+    return (bl_score_options){ .n_threads = (int)o->common.n_threads,
+                               .memory = o->memory,
+                               .scratch = o->scratch,
+                               .keep = o->scratch != NULL,
+                               .resume = o->resume,
+                               .force = o->common.force };
+}
+
+/* The text's tokens in the report and what is asked of them; none without a tokenizer. */
+static bl_status open_text(bl_ppl_options *out, bl_verify_report *report, bl_verify_inputs *in,
+                           const bl_verify_options *o, struct bl_err *err)
+{
+    bl_status rc = need_tokenizer(in, report, err);
+
+    *out = (bl_ppl_options){ .ctx = (uint32_t)o->ctx,
+                             .max_tokens = o->max_tokens,
+                             .stride = (uint32_t)o->stride,
+                             .bos = -1,
+                             .run = run_options(o) };
+    if (rc != BL_OK || !in->tokenizer)
+        return rc;
+    if (in->file->add_bos)
+        out->bos = in->file->bos;
+    report->tokenizer = in->tokenizer;
+    return tokenize_file(&report->tokens, in, o->text, err);
+}
+
+bl_status bl_verify_plan_text(bl_score_plan *out, bl_verify_report *report, bl_verify_inputs *in,
+                              const bl_verify_options *o, struct bl_err *err)
+{
+    bl_ppl_options options;
+    bl_status rc = open_text(&options, report, in, o, err);
+
+    return rc == BL_OK
+               ? bl_ppl_plan(out, base_of(report), test_of(report), report->tokens.n, &options, err)
+               : rc;
+}
+
 bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *in,
                              const bl_verify_options *o, struct bl_err *err)
 {
     const bl_ckpt *base = base_of(report), *test = test_of(report);
-    bl_ppl_options options = { .ctx = (uint32_t)o->ctx,
-                               .max_tokens = o->max_tokens,
-                               .stride = (uint32_t)o->stride,
-                               .bos = -1,
-                               .n_threads = (int)o->common.n_threads };
+    bl_ppl_options options;
+    bl_status rc = open_text(&options, report, in, o, err);
+
+    if (rc != BL_OK || !in->tokenizer)
+        return rc;
+    options.run.progress =
+        bl_progress_new("verify: text", bl_score_bytes(base, test), o->common.progress);
+    rc = bl_ppl_run(&report->ppl, base, test, report->tokens.id, report->tokens.n, &options, err);
+    report->has_ppl = rc == BL_OK;
+    bl_progress_free(options.run.progress);
+    return rc;
+}
+
+bl_status bl_verify_run_activations(bl_verify_report *report, bl_verify_inputs *in,
+                                    const bl_verify_options *o, struct bl_err *err)
+{
+    uint64_t n = o->ctx ? o->ctx : DEFAULT_ACTIVATIONS;
+    bl_tokens tokens = { 0 };
+    bl_progress *progress;
     bl_status rc = need_tokenizer(in, report, err);
 
     if (rc != BL_OK || !in->tokenizer)
         return rc;
-    rc = tokenize_file(&report->tokens, in, o->text, err);
+    rc = tokenize_file(&tokens, in, o->activations, err);
+    if (rc == BL_OK && tokens.n == 0)
+        rc = bl_fail(err, BL_E_USAGE, "%s: no tokens", o->activations);
     if (rc != BL_OK)
         return rc;
-    report->tokenizer = in->tokenizer;
-    if (in->file->add_bos)
-        options.bos = in->file->bos;
-    options.progress =
-        bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
-    rc = bl_ppl_run(&report->ppl, base, test, report->tokens.id, report->tokens.n, &options, err);
-    report->has_ppl = rc == BL_OK;
-    bl_progress_free(options.progress);
+    n = bl_min_u64(n, tokens.n);
+    progress =
+        bl_progress_new("verify: activations", bl_score_bytes(report->reference, report->model),
+                        o->common.progress);
+    rc = bl_activations_run(&report->activations, report->reference, report->model, tokens.id, 1,
+                            (uint32_t)n, (int)o->common.n_threads, progress, err);
+    report->has_activations = rc == BL_OK;
+    bl_progress_free(progress);
+    bl_tokens_release(&tokens);
     return rc;
 }
 
@@ -125,16 +184,16 @@ bl_status bl_verify_run_choices(bl_verify_report *report, bl_verify_inputs *in,
                                 const bl_verify_options *o, struct bl_err *err)
 {
     const bl_ckpt *base = base_of(report), *test = test_of(report);
-    bl_choices_options options = { .n_threads = (int)o->common.n_threads };
+    bl_choices_options options = { .run = run_options(o) };
     bl_status rc = need_tokenizer(in, report, err);
 
     if (rc != BL_OK || !in->tokenizer)
         return rc;
-    options.progress =
-        bl_progress_new("verify: choices", bl_choices_bytes(base, test), o->common.progress);
+    options.run.progress =
+        bl_progress_new("verify: choices", bl_score_bytes(base, test), o->common.progress);
     rc = bl_choices_run(&report->choices, &in->items, &in->sequences, base, test, &options, err);
     report->has_choices = rc == BL_OK;
-    bl_progress_free(options.progress);
+    bl_progress_free(options.run.progress);
     return rc;
 }
 
@@ -150,7 +209,8 @@ static uint64_t total_bytes(const bl_ckpt *ckpt)
 bl_status bl_verify_run_comparison(bl_verify_report *report, const bl_verify_options *o,
                                    struct bl_err *err)
 {
-    bl_compare_options options = { .n_threads = (int)o->common.n_threads };
+    bl_compare_options options = { .n_threads = (int)o->common.n_threads,
+                                   .structure_only = o->structure_only };
     bl_status rc;
 
     options.progress =
@@ -173,7 +233,7 @@ bl_status bl_verify_run_check(bl_verify_report *report, const bl_verify_options 
 {
     const bl_ckpt *model = report->model;
     bl_check_options options = { .n_threads = (int)o->common.n_threads,
-                                 .structure_only = report->reference != NULL };
+                                 .structure_only = report->reference || o->structure_only };
     bool has_checksums = strcmp(bl_ckpt_container(model)->kind, BL_BLN_KIND) == 0;
     unsigned n_walks = (unsigned)has_checksums + !options.structure_only;
     bl_status rc;

@@ -10,8 +10,11 @@
 
 typedef struct bl_verify_options {
     bl_common common;
-    const char *against, *text, *choices, *sha256, *page;         /* paths, or NULL */
-    uint64_t ctx, stride, max_tokens;                             /* 0: the default */
+    const char *against, *text, *choices, *activations, *sha256; /* paths, or NULL */
+    const char *page, *scratch;
+    uint64_t ctx, stride, max_tokens; /* 0: the default */
+    uint64_t memory;                  /* bytes; 0: the default */
+    bool resume, structure_only;
     double max_kld, max_ppl_ratio, min_same_top, min_same_choice; /* negative: no gate */
 } bl_verify_options;
 
@@ -51,6 +54,14 @@ BL_MUST_USE bl_status bl_verify_run_comparison(bl_verify_report *report,
 /* Where the tokenizer cannot be read and the check has found something, nothing is run: BL_OK. */
 BL_MUST_USE bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *inputs,
                                          const bl_verify_options *options, struct bl_err *err);
+/* What bl_verify_run_text() would take. */
+BL_MUST_USE bl_status bl_verify_plan_text(bl_score_plan *out, bl_verify_report *report,
+                                          bl_verify_inputs *inputs,
+                                          const bl_verify_options *options, struct bl_err *err);
+/* The first sequence of a text. */
+BL_MUST_USE bl_status bl_verify_run_activations(bl_verify_report *report, bl_verify_inputs *inputs,
+                                                const bl_verify_options *options,
+                                                struct bl_err *err);
 BL_MUST_USE bl_status bl_verify_run_choices(bl_verify_report *report, bl_verify_inputs *inputs,
                                             const bl_verify_options *options, struct bl_err *err);
 

@@ -151,19 +151,10 @@ void bl_choices_release(bl_choices_result *r)
     *r = (bl_choices_result){ 0 };
 }
 
-uint64_t bl_choices_bytes(const bl_ckpt *base, const bl_ckpt *test)
-{
-    bl_score score = { 0 };
-
-    bl_score_set_models(&score, base, test, NULL);
-    return bl_score_bytes(&score);
-}
-
 /* Through the network: the log-likelihood of every choice. */
 static bl_status measure(bl_choices_result *r, const bl_choice_sequences *q, const bl_ckpt *base,
                          const bl_ckpt *test, const bl_choices_options *options, struct bl_err *err)
 {
-    const bl_score_options how = { .n_threads = options->n_threads, .progress = options->progress };
     bl_logit_stats stats = { 0 };
     bl_score score = { .token = q->token,
                        .n_seqs = q->n_seqs,
@@ -176,7 +167,7 @@ static bl_status measure(bl_choices_result *r, const bl_choice_sequences *q, con
 
     bl_score_set_models(&score, base, test, options->policy);
     if (rc == BL_OK)
-        rc = bl_score_run(&score, &how, err);
+        rc = bl_score_run(&score, &options->run, err);
     for (size_t i = 0; i < q->n_scored && rc == BL_OK; i++)
         for (size_t m = 0; m < r->n_models; m++)
             r->model[m].log_likelihood[q->choice[i]] -= bl_logit_stats_nll(&stats, i, m);

@@ -9,20 +9,17 @@
 #ifndef BL_VERIFY_CHOICES_H
 #define BL_VERIFY_CHOICES_H
 
-#include "base/progress.h"
-#include "formats/ckpt/ckpt.h"
-#include "model/op_router.h"
 #include "verify/choice_items.h"
 #include "verify/choice_sequences.h"
+#include "verify/score.h"
 #include "verify/statistics.h"
 
 enum { BL_CHOICES_DEFAULT_CTX = 512 };
 
 typedef struct bl_choices_options {
-    int n_threads;
     const bl_router_policy
-        *policy;           /* [n_layers] for the test model (the base when alone), or NULL */
-    bl_progress *progress; /* gets the bytes of weights as they are done; may be NULL */
+        *policy; /* [n_layers] for the test model (the base when alone), or NULL */
+    bl_score_options run;
 } bl_choices_options;
 
 /* What one model takes of one item. */
@@ -67,9 +64,6 @@ BL_MUST_USE bl_status bl_choices_run(bl_choices_result *out, const bl_choice_ite
                                      const bl_ckpt *test, const bl_choices_options *options,
                                      struct bl_err *err);
 void bl_choices_release(bl_choices_result *result);
-
-/* Bytes of weights that a run will read, for progress. */
-uint64_t bl_choices_bytes(const bl_ckpt *base, const bl_ckpt *test);
 
 /*
  * The two halves of a run: a result whose log-likelihoods are zero, and, once they are known,

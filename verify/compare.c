@@ -172,6 +172,8 @@ bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *
         match_tensors(&c, ref, test);
     if (bl_ckpt_has_config(ref) && bl_ckpt_has_config(test))
         c.n_config = bl_config_compare(c.config, bl_ckpt_config(test), bl_ckpt_config(ref));
+    if (options->structure_only)
+        c.n_compared = 0;
     if (rc == BL_OK)
         rc = compare_all(&c, ref, test, options, err);
     if (rc == BL_OK) {

@@ -44,6 +44,7 @@ typedef struct bl_comparison {
 
 typedef struct bl_compare_options {
     int n_threads;
+    bool structure_only;   /* read no values: nothing is among compared */
     bl_progress *progress; /* gets bytes of ref as they are done; may be NULL */
 } bl_compare_options;
 

@@ -21,6 +21,8 @@ void bl_verify_report_release(bl_verify_report *r)
         bl_check_release(&r->check);
     if (r->has_comparison)
         bl_compare_release(&r->comparison);
+    if (r->has_activations)
+        bl_activations_release(&r->activations);
     if (r->has_ppl)
         bl_ppl_release(&r->ppl);
     if (r->has_choices)

@@ -13,6 +13,7 @@
 #include "formats/ckpt/ckpt.h"
 #include "formats/json/json_writer.h"
 #include "model/tokenizer/tokenizer.h"
+#include "verify/activations.h"
 #include "verify/check.h"
 #include "verify/check_sums.h"
 #include "verify/choices.h"
@@ -27,10 +28,11 @@ typedef struct bl_verify_report {
     const char *path;                 /* of the model, as given */
     const char *text;                 /* path, or NULL */
     const char *sums_list;            /* path, or NULL: then there are no sums */
-    bool has_check, has_comparison, has_ppl, has_choices;
+    bool has_check, has_comparison, has_activations, has_ppl, has_choices;
     bl_sums_result sums; /* with faults in it nothing else is filled in */
     bl_check_result check;
     bl_comparison comparison;
+    bl_activations activations;
     bl_ppl_result ppl;
     bl_choices_result choices;
     bl_gates gates;

@@ -141,6 +141,7 @@ static const bl_section_fn sections[] = {
     bl_section_running,
     bl_section_worst_tensors,
     bl_section_diagnoses,
+    bl_section_activations,
     bl_section_worst_tokens,
     bl_section_choices,
 };

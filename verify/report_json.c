@@ -2,6 +2,7 @@
 #include "verify/report.h"
 
 #include "verify/measures.h"
+#include "verify/report_activations.h"
 #include "verify/report_choices.h"
 
 #include <stdio.h>
@@ -174,6 +175,8 @@ static void put_model(bl_json_writer *w, const bl_verify_report *r)
         put_comparison(w, &r->comparison);
     if (r->has_ppl)
         put_ppl(w, r);
+    if (r->has_activations)
+        bl_report_activations_json(w, &r->activations);
     if (r->has_choices)
         bl_report_choices_json(w, &r->choices);
     put_gates(w, &r->gates);

@@ -35,6 +35,9 @@ BL_MUST_USE bl_status bl_section_running(bl_text *out, const bl_verify_report *r
 BL_MUST_USE bl_status bl_section_worst_tokens(bl_text *out, const bl_verify_report *report,
                                               struct bl_err *err);
 
+/* report_activations.c */
+BL_MUST_USE bl_status bl_section_activations(bl_text *out, const bl_verify_report *report,
+                                             struct bl_err *err);
 /* report_choices.c */
 BL_MUST_USE bl_status bl_section_choices(bl_text *out, const bl_verify_report *report,
                                          struct bl_err *err);

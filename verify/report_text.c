@@ -2,6 +2,7 @@
 #include "verify/report.h"
 
 #include "verify/measures.h"
+#include "verify/report_activations.h"
 #include "verify/report_choices.h"
 
 #include <inttypes.h>
@@ -195,6 +196,8 @@ void bl_verify_report_text(bl_text *out, const bl_verify_report *r)
         print_comparison(out, &r->comparison);
     if (r->has_ppl)
         print_ppl(out, r);
+    if (r->has_activations)
+        bl_report_activations_text(out, &r->activations);
     if (r->has_choices)
         bl_report_choices_text(out, &r->choices);
     print_gates(out, &r->gates);

@@ -171,7 +171,7 @@ static bl_status print_texts(const struct bench *b, const bl_router_policy *poli
                              struct bl_err *err)
 {
     const bl_ppl_options options = {
-        .max_tokens = b->n_tokens, .bos = b->bos, .n_threads = N_THREADS, .policy = policy
+        .max_tokens = b->n_tokens, .bos = b->bos, .run.n_threads = N_THREADS, .policy = policy
     };
     bl_status rc = BL_OK;
 
@@ -205,7 +205,7 @@ static void print_choices(const bl_choices_result *r)
 static bl_status row(struct bench *b, const char *name, bl_router_policy *policy,
                      struct bl_err *err)
 {
-    const bl_choices_options options = { .n_threads = N_THREADS, .policy = policy };
+    const bl_choices_options options = { .run.n_threads = N_THREADS, .policy = policy };
     const bl_config *c = bl_ckpt_config(b->ckpt);
     bl_choices_result r = { 0 };
     bl_status rc;

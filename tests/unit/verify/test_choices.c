@@ -88,7 +88,7 @@ static bl_status make(bl_choice_sequences *out, const struct fixture *f,
 static bl_choices_result run(const struct fixture *f, const bl_choice_items *items,
                              const bl_ckpt *test, const bl_router_policy *policy, int n_threads)
 {
-    const bl_choices_options options = { .n_threads = n_threads, .policy = policy };
+    const bl_choices_options options = { .run.n_threads = n_threads, .policy = policy };
     bl_choice_sequences q = { 0 };
     bl_choices_result r = { 0 };
 
@@ -348,7 +348,7 @@ static void decisions_follow_their_definitions(void **state)
 static void memory_that_fails_is_a_status(void **state)
 {
     const struct fixture *f = *state;
-    const bl_choices_options options = { .n_threads = 1 };
+    const bl_choices_options options = { .run.n_threads = 1 };
     bl_choice_items items = parse(
         "{\"group\": \"g\", \"prompt\": \" It\", \"choices\": [\" was\", \" of\"], \"answer\": 0}");
     int64_t live = bl_alloc_live();
