@@ -94,7 +94,8 @@ static bl_status conclude(bl_sink **page, const bl_verify_options *o, bl_verify_
     struct bl_err why = { 0 };
     bl_status rc, verdict;
 
-    add_gates(report, o);
+    if (report->model)
+        add_gates(report, o);
     verdict = judge(report, &why);
     rc = print_report(o, report, err);
     report->objection = verdict == BL_OK ? NULL : why.text;

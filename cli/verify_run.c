@@ -74,7 +74,7 @@ static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const
     return rc;
 }
 
-/* How the models run, whatever is scored. */
+/* How the models run, whatever is scored. With --resume, --force is about the page alone. */
 static bl_score_options run_options(const bl_verify_options *o)
 {
     return (bl_score_options){ .n_threads = (int)o->common.n_threads,
@@ -82,7 +82,7 @@ static bl_score_options run_options(const bl_verify_options *o)
                                .scratch = o->scratch,
                                .keep = o->scratch != NULL,
                                .resume = o->resume,
-                               .force = o->common.force };
+                               .force = o->common.force && !o->resume };
 }
 
 /* The text's tokens in the report and what is asked of them; none without a tokenizer. */

@@ -1,8 +1,8 @@
 /*
  * check.h - is one checkpoint whole? Every tensor that its family's table (formats/arch) expects
  * under its configuration is there, none lies where the configuration has no place for it, every
- * value is finite, and the files beside the weights agree (check_side_files.h). (Wrong shapes, and layers or experts past the last, are refused when a
- * checkpoint is opened.)
+ * value is finite, and the files beside the weights agree (check_side_files.h). (Wrong shapes, and
+ * layers or experts past the last, are refused when a checkpoint is opened.)
  *
  * Values are decoded in pieces of bounded memory. Findings are sentences, in a fixed order.
  */

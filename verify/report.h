@@ -3,7 +3,8 @@
  * (report_json.c) and as a page for the browser (report_html.c).
  *
  * A report owns what was measured and the tokens; everything else is borrowed. A part that was not
- * measured has its has_ flag unset and is left out. What a writer puts into bl_text fails as bl_text does: look at bl_text_check().
+ * measured has its has_ flag unset and is left out. What a writer puts into bl_text fails as
+ * bl_text does: look at bl_text_check().
  */
 #ifndef BL_VERIFY_REPORT_H
 #define BL_VERIFY_REPORT_H

@@ -27,7 +27,7 @@ static const char style[] =
     "th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--rule);"
     "vertical-align:top}th{color:var(--soft);font-weight:500}"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
-    "td.name{min-width:11rem}"
+    "td.name{min-width:11rem}td .note{font-size:.92em}"
     "@media(max-width:30rem){table{font-size:.78rem}th,td{padding-right:.5rem}}\n"
     ".many{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));"
     "gap:0 1.5rem}\n"
@@ -131,10 +131,18 @@ static bl_status put_summary(bl_text *out, const bl_verify_report *r, struct bl_
 }
 
 static const bl_section_fn sections[] = {
-    put_summary,           bl_section_measures,      bl_section_sums,
-    bl_section_structure,  bl_section_configuration, bl_section_layers,
-    bl_section_divergence, bl_section_running,       bl_section_worst_tensors,
-    bl_section_diagnoses,  bl_section_activations,   bl_section_worst_tokens,
+    put_summary,
+    bl_section_sums,
+    bl_section_structure,
+    bl_section_configuration,
+    bl_section_measures,
+    bl_section_layers,
+    bl_section_divergence,
+    bl_section_running,
+    bl_section_worst_tensors,
+    bl_section_diagnoses,
+    bl_section_activations,
+    bl_section_worst_tokens,
     bl_section_choices,
 };
 

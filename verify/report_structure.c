@@ -23,6 +23,13 @@ static void put_findings(bl_text *out, const bl_check_result *c)
     bl_text_puts(out, "</ul>\n");
 }
 
+/* "1 fault", "2 faults" */
+static void put_number_of(bl_text *out, size_t n, const char *noun)
+{
+    bl_html_count(out, n);
+    bl_text_printf(out, " %s%s", noun, n == 1 ? "" : "s");
+}
+
 bl_status bl_section_sums(bl_text *out, const bl_verify_report *r, struct bl_err *err)
 {
     const bl_sums_result *s = &r->sums;
@@ -31,15 +38,14 @@ bl_status bl_section_sums(bl_text *out, const bl_verify_report *r, struct bl_err
     if (!r->sums_list)
         return BL_OK;
     bl_text_puts(out, "<section><h2>Sums of the files</h2>\n<p>");
-    bl_html_count(out, s->n_files);
-    bl_text_puts(out, " files, ");
+    put_number_of(out, s->n_files, "file");
+    bl_text_puts(out, " of ");
     bl_html_count(out, s->n_bytes);
-    bl_text_puts(out, " bytes, were held to the SHA-256 sums of <code>");
+    bl_text_puts(out, " bytes held to the SHA-256 sums of <code>");
     bl_html_puts(out, r->sums_list);
     bl_text_puts(out, "</code>: ");
-    bl_html_count(out, s->check.n_faults);
-    bl_text_printf(out, " faults%s.</p>\n",
-                   s->check.n_faults > 0 ? ", so the model was not opened" : "");
+    put_number_of(out, s->check.n_faults, "fault");
+    bl_text_puts(out, s->check.n_faults > 0 ? ", so the model was not opened.</p>\n" : ".</p>\n");
     put_findings(out, &s->check);
     bl_text_puts(out, "</section>\n");
     return BL_OK;
@@ -120,8 +126,8 @@ bl_status bl_section_structure(bl_text *out, const bl_verify_report *r, struct b
     bl_text_puts(out, "<section><h2>Structure</h2>\n<p>");
     bl_html_count(out, c->n_tensors);
     bl_text_puts(out, " tensors and the files beside them were looked at, ");
-    bl_html_count(out, c->n_faults);
-    bl_text_printf(out, " faults%s.</p>\n",
+    put_number_of(out, c->n_faults, "fault");
+    bl_text_printf(out, "%s.</p>\n",
                    r->reference || c->n_faults > 0 ? "" : "; every value is finite");
     put_findings(out, c);
     if (r->has_comparison)

@@ -1,7 +1,7 @@
 /*
  * report_tensors.c - the sections about tensors: their error by layer and role, the worst, and what
- * may have happened to them. The error of several tensors together is the root of the mean of their squared relative RMS
- * errors, weighted by number of values (docs/numerics.md).
+ * may have happened to them. The error of several tensors together is the root of the mean of their
+ * squared relative RMS errors, weighted by number of values (docs/numerics.md).
  */
 #include "verify/report_sections.h"
 

@@ -6,6 +6,7 @@
 #include "verify/report_choices.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 enum { N_WORST = 10, N_NAMED = 5, N_FINDINGS = 20 };
@@ -157,9 +158,12 @@ static void print_gates(bl_text *out, const bl_gates *gates)
 {
     for (size_t i = 0; i < gates->n; i++) {
         const bl_gate *g = &gates->gate[i];
+        char value[32] = "not a number";
 
-        bl_text_printf(out, "%s%s %.6f, %s %g: %s\n", i ? "               " : "gates          ",
-                       g->what, g->value, g->kind == BL_GATE_AT_MOST ? "at most" : "at least",
+        if (!isnan(g->value))
+            snprintf(value, sizeof(value), "%.6f", g->value);
+        bl_text_printf(out, "%s%s %s, %s %g: %s\n", i ? "               " : "gates          ",
+                       g->what, value, g->kind == BL_GATE_AT_MOST ? "at most" : "at least",
                        g->limit, g->passed ? "passed" : "not passed");
     }
 }

@@ -38,14 +38,20 @@ grep -q '&lt;/*script' page.html && echo escaped
 echo '-- another structure'
 python3 -B "$DATA/../cli/break.py" missing-tensor "$DATA/nano-r1" less
 page less --against "$DATA/nano-r1" --report page.html --force
+"$BALEEN" verify less --against "$DATA/nano-r1" --text "$wiki" --max-kld 1 | grep gates
 echo '-- exchanged experts, another configuration, a side file that disagrees'
 python3 -B "$DATA/../cli/break.py" experts-exchanged "$DATA/nano-r1" a
 python3 -B "$DATA/../cli/break.py" rope-theta a b
 python3 -B "$DATA/../cli/break.py" other-end b c
-page c --against "$DATA/nano-r1" --report page.html --force
+page c --against "$DATA/nano-r1" --activations "$wiki" --ctx 64 --report page.html --force
 grep -c '</code> looks exchanged with model.layers.1.mlp.experts' page.html
 grep -o '<code>rope_theta</code></td><td>20000</td><td>10000' page.html
 grep -o '<li>generation_config.json: .*<' page.html
+echo '-- a layer that goes wrong'
+python3 -B "$DATA/../cli/break.py" scales-one "$DATA/nano-r1" one
+page one --against "$DATA/nano-r1" --activations "$wiki" --ctx 64 --report page.html --force
+grep -o '<td class="no">wrong' page.html
+grep -c 'class="line ref" d="M[0-9]' page.html
 echo '-- a tensor that cannot be decoded'
 python3 -B "$DATA/../cli/break.py" nan-code "$DATA/nano-r1" nan
 page "$DATA/nano-r1" --against nan --report page.html --force
@@ -56,5 +62,5 @@ page b --sha256 SUMS --max-kld 1 --text "$wiki" --against a --report page.html -
 grep -o '<p class="verdict.*<' page.html
 (cd a && sha256sum model-00001-of-000003.safetensors) >SUMS
 page a/model-00001-of-000003.safetensors --sha256 SUMS --report page.html --force
-rm -r a b c nan
+rm -r a b c nan one
 ls

@@ -219,6 +219,23 @@ static void items_of_one_model_change_no_sides(void **state)
     bl_free(page);
 }
 
+static void layers_lie_by_the_power_of_ten_of_their_error(void **state)
+{
+    bl_layer_error layer[3] = { { (double)INFINITY, (double)INFINITY, true },
+                                { 1e-4, 1e-8, false },
+                                { 0, 0, false } };
+    bl_verify_report r = { .model = *state, .has_activations = true };
+    bl_text out = { 0 };
+
+    r.activations = (bl_activations){ .n_tokens = 8, .n_layers = 3, .layer = layer };
+    assert_int_equal(bl_verify_report_html(&out, &r, NULL), BL_OK);
+    /* the axis is -8 to 0: -4 is in the middle, nothing at all at the bottom, a gap first */
+    assert_int_equal(count(out.bytes, "\"line ref\" d=\"M500.00 500.00L833.33 1000.00\""), 1);
+    assert_int_equal(count(out.bytes, "\"dot test\""), 2);
+    assert_int_equal(count(out.bytes, "<td class=\"no\">wrong</td>"), 1);
+    bl_text_release(&out);
+}
+
 static void memory_that_fails_is_a_status(void **state)
 {
     static struct made m;
@@ -311,6 +328,7 @@ int main(void)
         cmocka_unit_test(infinite_errors_are_named_and_not_drawn),
         cmocka_unit_test(items_that_changed_sides_are_shown),
         cmocka_unit_test(items_of_one_model_change_no_sides),
+        cmocka_unit_test(layers_lie_by_the_power_of_ten_of_their_error),
         cmocka_unit_test(memory_that_fails_is_a_status),
         cmocka_unit_test(text_is_escaped_and_nothing_acts),
         cmocka_unit_test(axes_have_round_steps),
