@@ -346,6 +346,16 @@ const bl_arch_row *bl_arch_match(const bl_arch *arch, const char *name, int32_t 
     return NULL;
 }
 
+const bl_arch_row *bl_arch_match_gguf(const bl_arch *arch, const char *gguf_name)
+{
+    int32_t layer, expert;
+
+    for (size_t i = 0; i < arch->n_rows; i++)
+        if (arch->row[i].gguf && match_pattern(arch->row[i].gguf, gguf_name, &layer, &expert))
+            return &arch->row[i];
+    return NULL;
+}
+
 bool bl_arch_expand(char *buffer, size_t n, const char *pattern, uint32_t layer, uint32_t expert)
 {
     size_t at = 0;

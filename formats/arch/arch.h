@@ -111,6 +111,9 @@ bool bl_arch_row_applies(const bl_arch_row *row, const bl_config *config, uint32
 const bl_arch_row *bl_arch_match(const bl_arch *arch, const char *name, int32_t *layer,
                                  int32_t *expert);
 
+/* The row whose tensor has this GGUF name; NULL when none does, and for the halves of KV_B. */
+const bl_arch_row *bl_arch_match_gguf(const bl_arch *arch, const char *gguf_name);
+
 /* Expand "{L}" and "{E}" into buffer (n bytes); false when it does not fit. */
 bool bl_arch_expand(char *buffer, size_t n, const char *pattern, uint32_t layer, uint32_t expert);
 

@@ -233,41 +233,16 @@ bl_status bl_gguf_list(bl_tensor **tensors, bl_gguf_place **places, size_t *n, b
     return rc;
 }
 
-/* Rows of a stored tensor, as a matrix that a view can read. */
-static bl_status read_stored(const void *context, const void *tensor, uint64_t row, uint64_t n_rows,
-                             float *out, struct bl_err *err)
-{
-    const bl_container *gguf = context;
-    const bl_stored *t = tensor;
-    bl_parts parts = { .name = t->name,
-                       .type_name = bl_dtype_name(t->dtype),
-                       .coding = BL_CODING_PLAIN,
-                       .values = (size_t)(t - gguf->stored),
-                       .scales = (size_t)(t - gguf->stored),
-                       .dtype = t->dtype,
-                       .ndim = t->ndim };
-
-    memcpy(parts.dim, t->dim, sizeof(parts.dim));
-    return bl_hfquant_read_rows(gguf, &parts, row, n_rows, out, err);
-}
-
-static bl_rows stored_rows(const bl_container *gguf, size_t i)
-{
-    const bl_stored *t = &gguf->stored[i];
-
-    return (bl_rows){ read_stored, gguf, t, t->dim[t->ndim - 1] };
-}
-
 bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
                             const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
                             struct bl_err *err)
 {
-    const bl_rows first = stored_rows(gguf, place->stored[0]);
+    const bl_rows first = bl_hfquant_stored_rows(gguf, place->stored[0]);
     bl_rows second;
 
     switch (place->layout) {
     case BL_LAYOUT_KV_B:
-        second = stored_rows(gguf, place->stored[1]);
+        second = bl_hfquant_stored_rows(gguf, place->stored[1]);
         return bl_view_kv_b(&first, &second, place->kv_b, row, n_rows, out, err);
     case BL_LAYOUT_ROPE_PAIRS:
         if (tensor->ndim == 1)

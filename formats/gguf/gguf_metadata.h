@@ -37,6 +37,13 @@ BL_MUST_USE bl_status bl_gguf_put_tokenizer(bl_gguf_writer *w, const bl_tokenize
                                             const bl_config *config, struct bl_err *err);
 
 /*
+ * All metadata of another file, in its order, with the two keys of a quantization adjusted: what is
+ * written has file_type.
+ */
+void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
+                             bl_gguf_file_type file_type);
+
+/*
  * The configuration that a file's metadata describe. BL_E_UNSUPPORTED for an architecture that no
  * table describes, BL_E_FORMAT for a key that is missing, of the wrong type or absurd.
  */

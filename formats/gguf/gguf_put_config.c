@@ -7,11 +7,15 @@
 #include "formats/gguf/gguf_metadata.h"
 
 #include "formats/arch/arch.h"
+#include "formats/gguf/gguf_reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { KEY_BYTES = 128, QUANTIZATION_VERSION = 2 };
+
+static const char file_type_key[] = "general.file_type";
+static const char version_key[] = "general.quantization_version";
 
 /* The writer and the architecture's name, which begins every key of a network. */
 struct keys {
@@ -117,8 +121,8 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
 
     bl_gguf_put_string(w, "general.architecture", k.arch, strlen(k.arch));
     bl_gguf_put_string(w, "general.type", "model", 5);
-    bl_gguf_put_u32(w, "general.file_type", file_type);
-    bl_gguf_put_u32(w, "general.quantization_version", QUANTIZATION_VERSION);
+    bl_gguf_put_u32(w, file_type_key, file_type);
+    bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
     put_u32(&k, "block_count", c->n_layers);
     put_u32(&k, "context_length", c->max_position_embeddings);
     put_u32(&k, "embedding_length", c->hidden_size);
@@ -128,4 +132,25 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
     if (c->n_experts > 0)
         put_experts(&k, c);
     return put_rope(&k, c, err);
+}
+
+void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
+                             bl_gguf_file_type file_type)
+{
+    const bl_gguf_meta *meta = bl_gguf_meta_of(gguf);
+
+    for (size_t i = 0; i < bl_gguf_n_kv(meta); i++) {
+        const bl_gguf_kv *kv = bl_gguf_kv_at(meta, i);
+
+        if (strcmp(kv->key, file_type_key) == 0)
+            bl_gguf_put_u32(w, file_type_key, file_type);
+        else if (strcmp(kv->key, version_key) == 0)
+            bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
+        else if (strcmp(kv->key, "general.alignment") != 0) /* the writer's business */
+            bl_gguf_put_kv(w, kv);
+    }
+    if (!bl_gguf_find(meta, file_type_key))
+        bl_gguf_put_u32(w, file_type_key, file_type);
+    if (!bl_gguf_find(meta, version_key))
+        bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
 }

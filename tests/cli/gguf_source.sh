@@ -1,7 +1,15 @@
-# A GGUF file is measured, not converted; rotary divisors that would be ignored are refused.
+# A GGUF file becomes another one, tensor by tensor as it lies there; a folder it does not become.
+# Rotary divisors that would be ignored are refused.
 "$BALEEN" convert "$DATA/nano-r1" -o a.gguf --dtype f32 >/dev/null
-"$BALEEN" convert a.gguf -o b.gguf
-echo "exit $?"
+"$BALEEN" convert a.gguf -o same.gguf --dtype f32
+cmp a.gguf same.gguf && echo "an F32 file is its own twin"
+"$BALEEN" convert "$DATA/nano-r1" -o bf16.gguf >/dev/null
+"$BALEEN" convert a.gguf -o b.gguf --dtype bf16 >/dev/null
+cmp bf16.gguf b.gguf && echo "and in BF16 that of the original"
+"$BALEEN" quantize "$DATA/nano-r1" -o q4.gguf --type q4_0 >/dev/null
+"$BALEEN" convert q4.gguf -o twin.gguf --dtype f32
+"$BALEEN" verify twin.gguf --against q4.gguf
+rm same.gguf bf16.gguf b.gguf q4.gguf twin.gguf
 "$BALEEN" convert a.gguf -o b --dtype f32
 echo "exit $?"
 "$BALEEN" quantize a.gguf -o b --type int4
