@@ -17,7 +17,7 @@ typedef struct bl_choice {
     const bl_arch_row *row; /* of the family's table; NULL: a tensor that it does not know */
     uint32_t ndim;          /* of the output tensor */
     uint64_t n_cols;
-    const bl_tensor *source; /* the (first) canonical tensor; NULL in bl_plan_recast() */
+    const bl_tensor *source; /* the (first) canonical tensor; NULL: it has none */
 } bl_choice;
 
 /* The encoder for one output tensor; never NULL. n_cols is a multiple of its `multiple`. */

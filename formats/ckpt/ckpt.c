@@ -79,7 +79,7 @@ static bl_status read_config(bl_ckpt *ckpt, struct bl_err *err)
 
     if (ckpt->is_gguf) {
         ckpt->has_config = true;
-        return bl_gguf_read_config(&ckpt->config, ckpt->container, err);
+        return bl_gguf_read_config(&ckpt->config, &ckpt->arena, ckpt->container, err);
     }
     rc = bl_container_side_file(ckpt->container, "config.json", &text, &n, err);
     if (rc != BL_OK || !text)

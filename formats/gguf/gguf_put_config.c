@@ -74,6 +74,8 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
     put_f32(k, "rope.freq_base", c->rope_theta);
     switch (c->rope_scaling) {
     case BL_ROPE_PLAIN:
+    case BL_ROPE_LLAMA3: /* a tensor says it: BL_ROPE_TENSOR */
+    case BL_ROPE_DIVISORS:
         return BL_OK;
     case BL_ROPE_YARN:
         break;
@@ -81,9 +83,6 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
         put_string(k, "rope.scaling.type", "linear");
         put_f32(k, "rope.scaling.factor", c->rope_factor);
         return BL_OK;
-    case BL_ROPE_LLAMA3:
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "llama3 rotary scaling is not written to GGUF yet (rope_freqs.weight)");
     }
     if (c->yarn_mscale != c->yarn_mscale_all_dim)
         return bl_fail(err, BL_E_UNSUPPORTED,
