@@ -71,6 +71,8 @@ static void put_attention(struct keys *k, const bl_config *c)
 
 static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err)
 {
+    bool plain;
+
     put_f32(k, "rope.freq_base", c->rope_theta);
     switch (c->rope_scaling) {
     case BL_ROPE_PLAIN:
@@ -84,7 +86,9 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
         put_f32(k, "rope.scaling.factor", c->rope_factor);
         return BL_OK;
     }
-    if (c->yarn_mscale != c->yarn_mscale_all_dim)
+    /* Grouped queries without mscale_all_dim: the paper's temperature, and the loader's default. */
+    plain = c->kv_lora_rank == 0 && c->yarn_mscale_all_dim == 0;
+    if (c->yarn_mscale != c->yarn_mscale_all_dim && !plain)
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "YaRN with mscale other than mscale_all_dim is not written to GGUF");
     put_string(k, "rope.scaling.type", "yarn");
@@ -93,7 +97,8 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
     put_f32(k, "rope.scaling.yarn_beta_fast", c->yarn_beta_fast);
     put_f32(k, "rope.scaling.yarn_beta_slow", c->yarn_beta_slow);
     /* The loader divides by the 0.1 of the YaRN paper's 0.1 ln(s) + 1. */
-    put_f32(k, "rope.scaling.yarn_log_multiplier", 0.1 * c->yarn_mscale_all_dim);
+    if (!plain)
+        put_f32(k, "rope.scaling.yarn_log_multiplier", 0.1 * c->yarn_mscale_all_dim);
     return BL_OK;
 }
 
