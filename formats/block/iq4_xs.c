@@ -15,12 +15,12 @@ void bl_iq4_xs_to_f32(float *out, const void *in, size_t n)
         unsigned scale_high = bl_load_u16(p + offsetof(bl_iq4_xs, scale_high));
         const unsigned char *scale_low = p + offsetof(bl_iq4_xs, scale_low);
 
-        for (int g = 0; g < BL_IQ4_XS_LEN / 32; g++) {
+        for (size_t g = 0; g < BL_IQ4_XS_LEN / 32; g++) {
             const unsigned char *q = p + offsetof(bl_iq4_xs, q) + 16 * g;
             int low = scale_low[g / 2] >> g % 2 * 4 & 15;
             float step = d * (float)((low | (int)(scale_high >> 2 * g & 3) << 4) - 32);
 
-            for (int j = 0; j < 16; j++) {
+            for (size_t j = 0; j < 16; j++) {
                 out[32 * g + j] = step * bl_iq4_value[q[j] & 15];
                 out[32 * g + j + 16] = step * bl_iq4_value[q[j] >> 4];
             }

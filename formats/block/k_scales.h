@@ -8,11 +8,12 @@
 #ifndef BL_FORMATS_K_SCALES_H
 #define BL_FORMATS_K_SCALES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { BL_K_SCALES_BYTES = 12 };
 
-static inline void bl_k_scale(uint8_t *scale, uint8_t *minimum, const unsigned char *p, int g)
+static inline void bl_k_scale(uint8_t *scale, uint8_t *minimum, const unsigned char *p, size_t g)
 {
     if (g < 4) {
         *scale = p[g] & 63;

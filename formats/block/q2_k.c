@@ -14,12 +14,12 @@ void bl_q2_k_to_f32(float *out, const void *in, size_t n)
         float d = bl_f32_from_f16(bl_load_u16(p + offsetof(bl_q2_k, d)));
         float dmin = bl_f32_from_f16(bl_load_u16(p + offsetof(bl_q2_k, dmin)));
 
-        for (int g = 0; g < BL_Q2_K_LEN / 16; g++) {
+        for (size_t g = 0; g < BL_Q2_K_LEN / 16; g++) {
             const unsigned char *from = q + g / 8 * 32 + g % 2 * 16;
-            const int shift = g % 8 / 2 * 2;
+            const size_t shift = g % 8 / 2 * 2;
             float scale = d * (float)(p[g] & 15), minimum = dmin * (float)(p[g] >> 4);
 
-            for (int j = 0; j < 16; j++)
+            for (size_t j = 0; j < 16; j++)
                 out[16 * g + j] = scale * (float)(from[j] >> shift & 3) - minimum;
         }
     }
