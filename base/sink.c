@@ -270,6 +270,13 @@ void bl_sink_abort(bl_sink **handle)
     *handle = NULL;
 }
 
+bl_status bl_sink_remove(const char *path, struct bl_err *err)
+{
+    if ((!bl_publish_attempt() || unlink(path) != 0) && errno != ENOENT)
+        return bl_fail_errno(err, errno, "%s: cannot remove", path);
+    return BL_OK;
+}
+
 static bool has_suffix(const char *s, const char *suffix)
 {
     size_t n = strlen(s), n_suffix = strlen(suffix);

@@ -49,6 +49,8 @@ BL_MUST_USE bl_status bl_sink_patch(bl_sink *sink, uint64_t offset, const void *
 uint64_t bl_sink_offset(const bl_sink *sink); /* bytes written so far */
 BL_MUST_USE bl_status bl_sink_commit(bl_sink **sink, struct bl_err *err);
 void bl_sink_abort(bl_sink **sink);
+/* Remove a file that a sink made and nobody needs any more. None there is fine. */
+BL_MUST_USE bl_status bl_sink_remove(const char *path, struct bl_err *err);
 
 BL_MUST_USE bl_status bl_outdir_begin(bl_outdir **out, const char *path, bool force,
                                       struct bl_err *err);

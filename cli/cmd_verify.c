@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "cli/cli.h"
+#include "cli/score_plan.h"
 #include "cli/verify_report.h"
 #include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt.h"
@@ -17,7 +18,9 @@
 
 struct options {
     bl_common common;
-    const char *against, *text;
+    const char *against, *text, *scratch;
+    bool resume;
+    uint64_t memory; /* 0: the usual */
     uint64_t ctx, stride, max_tokens;
     double max_kld; /* negative: no gate */
 };
@@ -25,6 +28,16 @@ struct options {
 enum { MAX_TEXT_BYTES = 1 << 30 };
 
 static const uint64_t not_given = UINT64_MAX;
+
+static bl_score_options score_options(const struct options *o)
+{
+    return (bl_score_options){ .n_threads = (int)o->common.n_threads,
+                               .memory = o->memory,
+                               .scratch = o->scratch,
+                               .keep = o->scratch != NULL,
+                               .resume = o->resume,
+                               .force = o->common.force };
+}
 
 /* Token ids of a text file, BOS in front where the tokenizer adds it. */
 static bl_status tokenize_file(bl_tokens *out, const bl_tokenizer_file *file, const char *path,
@@ -64,31 +77,35 @@ static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *ref, con
     return rc;
 }
 
-static bl_status measure_text(bl_verify_report *report, const struct options *o,
-                              const bl_ckpt *base, const bl_ckpt *test, struct bl_err *err)
+/* Perplexity, and with two models what sets them apart; with a plan, only what that would take. */
+static bl_status measure_text(bl_verify_report *report, bl_score_plan *plan,
+                              const struct options *o, const bl_ckpt *base, const bl_ckpt *test,
+                              struct bl_err *err)
 {
     bl_ppl_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
                                .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
                                .stride = o->stride == not_given ? 0 : (uint32_t)o->stride,
                                .bos = -1,
-                               .n_threads = (int)o->common.n_threads };
+                               .run = score_options(o) };
     bl_tokenizer_file *file = NULL;
     bl_tokens tokens = { 0 };
     bl_status rc = find_tokenizer(&file, base, test, err);
 
     if (rc == BL_OK)
         rc = tokenize_file(&tokens, file, o->text, err);
-    if (rc == BL_OK) {
-        if (file->add_bos)
-            options.bos = file->bos;
-        options.progress =
+    if (rc == BL_OK && file->add_bos)
+        options.bos = file->bos;
+    bl_tokenizer_file_free(file);
+    if (rc == BL_OK && plan)
+        rc = bl_ppl_plan(plan, base, test, tokens.n, &options, err);
+    else if (rc == BL_OK) {
+        options.run.progress =
             bl_progress_new("verify: text", bl_ppl_bytes(base, test, &options), o->common.progress);
         rc = bl_ppl_run(&report->ppl, base, test, tokens.id, tokens.n, &options, err);
         report->has_ppl = rc == BL_OK;
-        bl_progress_free(options.progress);
+        bl_progress_free(options.run.progress);
     }
     bl_tokens_release(&tokens);
-    bl_tokenizer_file_free(file);
     return rc;
 }
 
@@ -167,7 +184,7 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
         rc = compare(&report, o, ref, test, err);
     sound = sound && rc == BL_OK && (!ref || bl_compare_same_structure(&report.comparison));
     if (sound && o->text)
-        rc = measure_text(&report, o, ref ? ref : test, ref ? test : NULL, err);
+        rc = measure_text(&report, NULL, o, ref ? ref : test, ref ? test : NULL, err);
     if (rc == BL_OK) {
         (o->common.json ? bl_verify_report_json : bl_verify_report_text)(&out, &report);
         rc = bl_cli_print(&out, err);
@@ -184,12 +201,31 @@ static bl_status run(const struct options *o, const bl_ckpt *test, const bl_ckpt
     return rc;
 }
 
+static bl_status dry_run(const struct options *o, const bl_ckpt *test, const bl_ckpt *ref,
+                         struct bl_err *err)
+{
+    bl_score_plan plan = { 0 };
+    bl_text out = { 0 };
+    bl_status rc = measure_text(NULL, &plan, o, ref ? ref : test, ref ? test : NULL, err);
+
+    if (rc == BL_OK) {
+        bl_cli_put_score_plan(&out, &plan, (int)o->common.n_threads, o->common.json);
+        rc = bl_cli_print(&out, err);
+    }
+    bl_text_release(&out);
+    return rc;
+}
+
 static bl_status check_options(const struct options *o, struct bl_err *err)
 {
     if (o->max_kld >= 0 && (!o->text || !o->against))
         return bl_fail(err, BL_E_USAGE, "--max-kld needs --text and --against");
     if ((o->ctx != not_given || o->stride != not_given || o->max_tokens != not_given) && !o->text)
         return bl_fail(err, BL_E_USAGE, "--ctx, --stride and --tokens need --text");
+    if ((o->memory || o->scratch || o->common.dry_run) && !o->text)
+        return bl_fail(err, BL_E_USAGE, "--memory, --scratch and --dry-run need --text");
+    if ((o->resume || o->common.force) && !o->scratch)
+        return bl_fail(err, BL_E_USAGE, "--resume and --force need --scratch");
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
     if (o->stride != not_given && (o->stride < 1 || o->stride > 1 << 20))
@@ -213,6 +249,15 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
         { "--max-kld", 0, BL_OPTION_F64, &o.max_kld, "X",
           "exit 3 when the mean KL divergence is larger" },
+        { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
+          "of the process, at most (default 4GiB where that is enough)" },
+        { "--scratch", 0, BL_OPTION_STRING, &o.scratch, "DIR",
+          "for hidden states: what does not fit, and all after each layer" },
+        { "--resume", 0, BL_OPTION_FLAG, &o.resume, NULL,
+          "go on with the layer after the last that is in --scratch" },
+        { "--force", 0, BL_OPTION_FLAG, &o.common.force, NULL, "or begin again" },
+        { "--dry-run", 0, BL_OPTION_FLAG, &o.common.dry_run, NULL,
+          "say what the text would take: memory, disk, reading, operations" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),
@@ -235,7 +280,7 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
     if (rc == BL_OK && o.against)
         rc = bl_ckpt_open(&ref, o.against, &err);
     if (rc == BL_OK)
-        rc = run(&o, test, ref, &err);
+        rc = (o.common.dry_run ? dry_run : run)(&o, test, ref, &err);
     bl_ckpt_close(test);
     bl_ckpt_close(ref);
     return bl_cli_finish(command, rc, &err);

@@ -3,6 +3,7 @@
  * cmd_<name>.c, a transcript in tests/cli/.
  */
 #include "base/cancel.h"
+#include "base/memory.h"
 #include "cli/cli.h"
 
 #include <fcntl.h>
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
     if (strcmp(name, "--version") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return answer(name[2] == 'v');
     bl_cancel_on_signals();
+    bl_memory_return_freed();
     for (int i = 0; i < N_COMMANDS; i++) {
         int code;
 

@@ -305,6 +305,7 @@ static bl_status run_expert(struct expert_run *run, struct bl_err *err)
     run->weights = &weights;
     for (size_t at = m->start[run->expert]; at < end && rc == BL_OK; at += run->rows)
         rc = run_rows(run, at, (size_t)bl_min_u64(run->rows, end - at), err);
+    run->weights = NULL;
     bl_hold_release(&hold);
     return rc;
 }
@@ -338,6 +339,14 @@ static void prefetch_after(const bl_moe *m, uint32_t e)
     prefetch(m, next < m->router.n_experts ? prefix : "mlp.shared_experts.");
 }
 
+size_t bl_moe_rows(const bl_config *config, size_t n_tokens, size_t block_tokens)
+{
+    uint64_t pairs = (uint64_t)n_tokens * config->n_experts_used;
+    uint64_t tiles = bl_ceil_div_u64(2 * pairs, (uint64_t)config->n_experts * BL_LINEAR_TOKENS);
+
+    return (size_t)bl_min_u64(tiles * BL_LINEAR_TOKENS, block_tokens);
+}
+
 bl_status bl_moe_experts(bl_moe *m, struct bl_err *err)
 {
     size_t hidden = m->state->hidden_size, width = m->config->moe_intermediate_size;
@@ -350,7 +359,8 @@ bl_status bl_moe_experts(bl_moe *m, struct bl_err *err)
     bl_free(m->choice_weight);
     m->choice = NULL;
     m->choice_weight = NULL;
-    run.rows = (size_t)bl_min_u64(bl_max_u64(m->most, 1), bl_block_tokens(m->state));
+    run.rows = bl_moe_rows(m->config, m->state->n_tokens, bl_block_tokens(m->state));
+    run.rows = (size_t)bl_min_u64(bl_max_u64(m->most, 1), run.rows);
     run.gathered = bl_alloc(run.rows, hidden * sizeof(*run.gathered));
     run.result = bl_alloc(run.rows, hidden * sizeof(*run.result));
     run.inner = bl_alloc(run.rows, 2 * width * sizeof(*run.inner));

@@ -13,9 +13,9 @@
  * last: the order of sums is fixed.
  *
  * Memory: for every token x (spilled where the state is) and 16 bytes for each expert it chose; for
- * each token of a block the router's logits; for as many tokens as the busiest expert has, at most
- * a block, 2 * hidden + 2 * width floats, for each of a block 2 * width of the shared expert. An
- * expert with more tokens than that is held (model/hold.h).
+ * each token of a block the router's logits; for bl_moe_rows() tokens 2 * hidden + 2 * width floats,
+ * for each of a block 2 * width of the shared expert. An expert with more tokens than that is held
+ * (model/hold.h).
  */
 #ifndef BL_MODEL_MOE_H
 #define BL_MODEL_MOE_H
@@ -26,6 +26,12 @@
 #include "model/weights.h"
 
 typedef struct bl_moe bl_moe;
+
+/*
+ * Tokens of an expert that are computed together, at most: twice what each would have if all were
+ * chosen alike, in whole tiles (BL_LINEAR_TOKENS), and not more than a block.
+ */
+size_t bl_moe_rows(const bl_config *config, size_t n_tokens, size_t block_tokens);
 
 /* Everything is borrowed until bl_moe_end(). policy and taps may be NULL. */
 BL_MUST_USE bl_status bl_moe_begin(bl_moe **out, bl_state *state, uint32_t layer,

@@ -55,14 +55,14 @@ void bl_state_release(bl_state *state)
     *state = (bl_state){ 0 };
 }
 
-bl_status bl_state_token_hash(bl_hash128 *out, const bl_state *state, struct bl_err *err)
+bl_status bl_state_token_hash(bl_hash128 *out, const int32_t *tokens, size_t n, struct bl_err *err)
 {
     bl_hasher *hasher;
     bl_status rc = bl_hasher_new(&hasher, err);
 
     if (rc != BL_OK)
         return rc;
-    bl_hasher_add(hasher, state->token, state->n_tokens * sizeof(*state->token));
+    bl_hasher_add(hasher, tokens, n * sizeof(*tokens));
     *out = bl_hasher_digest(hasher);
     bl_hasher_free(hasher);
     return BL_OK;
@@ -123,7 +123,7 @@ bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err
     unsigned char header[HEADER_BYTES];
     bl_hasher *hasher = NULL;
     bl_hash128 tokens, all;
-    bl_status rc = bl_state_token_hash(&tokens, state, err);
+    bl_status rc = bl_state_token_hash(&tokens, state->token, state->n_tokens, err);
 
     if (rc == BL_OK)
         rc = bl_hasher_new(&hasher, err);

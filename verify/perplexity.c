@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "verify/logit_stats.h"
-#include "verify/score.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -143,7 +142,6 @@ uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_opt
 static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *base,
                          const bl_ckpt *test, const bl_ppl_options *options, struct bl_err *err)
 {
-    const bl_score_options how = { .n_threads = options->n_threads, .progress = options->progress };
     bl_logit_stats stats = { 0 };
     bl_score score = { .token = c->token,
                        .n_seqs = (uint32_t)r->n_chunks,
@@ -156,7 +154,7 @@ static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *b
 
     score_models(&score, base, test, options);
     if (rc == BL_OK)
-        rc = bl_score_run(&score, &how, err);
+        rc = bl_score_run(&score, &options->run, err);
     for (size_t i = 0; i < r->n_scored && rc == BL_OK; i++) {
         for (size_t m = 0; m < r->n_models; m++)
             r->model[m].nll[i] = bl_logit_stats_nll(&stats, i, m);
@@ -283,6 +281,24 @@ static bl_status check_options(bl_ppl_result *r, const bl_ckpt *test, size_t n_t
         return bl_fail(err, BL_E_USAGE, "the text has %zu tokens: nothing to predict", n);
     r->n_chunks = count_sequences(o, n_tokens);
     return BL_OK;
+}
+
+bl_status bl_ppl_plan(bl_score_plan *out, const bl_ckpt *base, const bl_ckpt *test, size_t n_tokens,
+                      const bl_ppl_options *options, struct bl_err *err)
+{
+    bl_ppl_result r = { 0 };
+    bl_score score = { 0 };
+    bl_status rc = check_options(&r, test, n_tokens, options, err);
+
+    if (rc != BL_OK)
+        return rc;
+    score_models(&score, base, test, options);
+    score.n_seqs = (uint32_t)r.n_chunks;
+    score.n_positions = r.ctx;
+    /* windows overlap, and every token but the first is scored in one of them */
+    score.n_rows =
+        options->stride ? used_tokens(options, n_tokens) - 1 : r.n_chunks * (r.ctx - 1 - r.ctx / 2);
+    return bl_score_plan_make(out, &score, &options->run, err);
 }
 
 bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *test,

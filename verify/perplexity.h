@@ -12,19 +12,16 @@
 #ifndef BL_VERIFY_PERPLEXITY_H
 #define BL_VERIFY_PERPLEXITY_H
 
-#include "base/progress.h"
-#include "formats/ckpt/ckpt.h"
-#include "model/op_router.h"
+#include "verify/score.h"
 
 typedef struct bl_ppl_options {
     uint32_t ctx;        /* 0: 512 */
     uint64_t max_tokens; /* of the text; 0: all */
     uint32_t stride;     /* 0: llama.cpp's rule */
     int64_t bos;         /* replaces each chunk's first token; -1, or with a stride: keep it */
-    int n_threads;
     const bl_router_policy
-        *policy;           /* [n_layers] for the test model (the base when alone), or NULL */
-    bl_progress *progress; /* gets the bytes of weights as they are done; may be NULL */
+        *policy; /* [n_layers] for the test model (the base when alone), or NULL */
+    bl_score_options run;
 } bl_ppl_options;
 
 /* One model's score. */
@@ -56,6 +53,11 @@ BL_MUST_USE bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const 
                                  const int32_t *tokens, size_t n_tokens,
                                  const bl_ppl_options *options, struct bl_err *err);
 void bl_ppl_release(bl_ppl_result *result);
+
+/* What a run will take; fails as it does before the first weight is read. */
+BL_MUST_USE bl_status bl_ppl_plan(bl_score_plan *out, const bl_ckpt *base, const bl_ckpt *test,
+                                  size_t n_tokens, const bl_ppl_options *options,
+                                  struct bl_err *err);
 
 /* Bytes of weights that a run will read, for progress. */
 uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options);

@@ -3,10 +3,11 @@
  * one or two models in lockstep, then the logits of chosen positions to a callback.
  *
  * Sequences do not see each other. A shorter one is padded behind: attention is causal, so what
- * follows a position does not change it. Every weight of every model is read once.
+ * follows a position does not change it. Every weight of every layer is read once; the heads as
+ * often as the chosen positions need to pass through in `memory`.
  *
- * Memory: model/forward.h for the layers; then 4 * hidden_size bytes a chosen position and model,
- * and what model/head.h says.
+ * Memory: within what the options allow, by taking the tokens in blocks and keeping hidden states
+ * in a scratch file (model/room.h).
  */
 #ifndef BL_VERIFY_SCORE_H
 #define BL_VERIFY_SCORE_H
@@ -15,13 +16,23 @@
 #include "formats/ckpt/ckpt.h"
 #include "model/head.h"
 #include "model/op_router.h"
+#include "model/room.h"
 
 enum { BL_SCORE_MAX_MODELS = 2 };
 
+/* How a run is done; nothing of it changes a number. Zeroed but for n_threads: the usual way. */
 typedef struct bl_score_options {
     int n_threads;
+    uint64_t memory;       /* bytes that the process may hold; 0: 4 GiB, or more if it must be */
+    const char *scratch;   /* folder for what does not fit, and for the states; NULL: none */
+    bool keep;             /* keep the states in scratch after every layer, until the run ends */
+    bool resume, force;    /* go on from such states, or throw them away (model/kept_state.h) */
     bl_progress *progress; /* gets the bytes of weights as they are done; may be NULL */
 } bl_score_options;
+
+/* Called after each layer with the states of all models; a model that has fewer layers waits. */
+typedef bl_status (*bl_score_layer_fn)(void *context, uint32_t layer, const bl_state *const *state,
+                                       struct bl_err *err);
 
 typedef struct bl_score {
     size_t n_models; /* 1, or 2: the reference first */
@@ -32,17 +43,33 @@ typedef struct bl_score {
     uint32_t n_seqs, n_positions;
 
     const size_t *row; /* [n_rows] chosen positions, ascending: sequence * n_positions + position */
-    size_t n_rows;
-    bl_logits_fn fn; /* its `token` i is chosen position i */
+    size_t n_rows;     /* 0: the heads are not wanted */
+    bl_logits_fn fn;   /* its `token` i is chosen position i */
+    bl_score_layer_fn layer_fn; /* or NULL; not called for layers that a kept state has passed */
     void *context;
 } bl_score;
 
 /*
  * Fails with BL_E_MISMATCH when vocabularies differ or hidden states overflow, BL_E_UNSUPPORTED
- * when a model cannot be run, and as the callback does.
+ * when a model cannot be run, BL_E_USAGE when `memory` is too little or a kept state is in the
+ * way, and as the callbacks do.
  */
 BL_MUST_USE bl_status bl_score_run(const bl_score *score, const bl_score_options *options,
                                    struct bl_err *err);
+
+/* What a run will take, before it is begun. */
+typedef struct bl_score_plan {
+    bl_room room;
+    uint64_t n_tokens, block_tokens; /* all, and those whose activations exist at a time */
+    uint64_t memory;                 /* bytes that the process will hold at most */
+    uint64_t scratch;                /* bytes of scratch files */
+    uint64_t read;                   /* bytes of weights */
+    double n_flop;                   /* floating point operations */
+} bl_score_plan;
+
+/* Fails as bl_score_run() does before it reads a weight. */
+BL_MUST_USE bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
+                                         const bl_score_options *options, struct bl_err *err);
 
 /* Bytes of weights that one run reads, for progress. */
 uint64_t bl_score_bytes(const bl_score *score);

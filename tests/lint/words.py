@@ -25,6 +25,7 @@ ALLOWED = {
     "base/alloc.c": MEMORY,
     "base/cancel.c": ("signal", "sigaction"),
     "base/progress.c": ("stderr",),
+    "base/memory.c": FILES,
     "base/publish.c": FILES,
     "base/sink.c": FILES,
     "base/source.c": FILES,

@@ -93,7 +93,7 @@ static double number(const bl_json_value *v)
 static void perplexity_and_its_running_values_are_golden(void **state)
 {
     const struct fixture *f = *state;
-    const bl_ppl_options options = { .bos = f->bos, .n_threads = 2 };
+    const bl_ppl_options options = { .bos = f->bos, .run.n_threads = 2 };
     const bl_json_value *want, *running;
     bl_ppl_result r = { 0 };
     bl_json *json = NULL;
@@ -134,8 +134,8 @@ static bl_ppl_result run(const struct fixture *f, const bl_ckpt *test, bl_ppl_op
 static void threads_do_not_change_a_bit(void **state)
 {
     const struct fixture *f = *state;
-    bl_ppl_result a = run(f, NULL, (bl_ppl_options){ .max_tokens = 3000, .n_threads = 1 });
-    bl_ppl_result b = run(f, NULL, (bl_ppl_options){ .max_tokens = 3000, .n_threads = 3 });
+    bl_ppl_result a = run(f, NULL, (bl_ppl_options){ .max_tokens = 3000, .run.n_threads = 1 });
+    bl_ppl_result b = run(f, NULL, (bl_ppl_options){ .max_tokens = 3000, .run.n_threads = 3 });
 
     assert_int_equal(a.n_chunks, 5);
     assert_memory_equal(a.model[0].nll, b.model[0].nll, a.n_scored * sizeof(double));
@@ -147,7 +147,7 @@ static void threads_do_not_change_a_bit(void **state)
 static void a_model_against_itself_has_lost_nothing(void **state)
 {
     const struct fixture *f = *state;
-    bl_ppl_result r = run(f, f->ckpt, (bl_ppl_options){ .max_tokens = 1024, .n_threads = 2 });
+    bl_ppl_result r = run(f, f->ckpt, (bl_ppl_options){ .max_tokens = 1024, .run.n_threads = 2 });
 
     assert_int_equal(r.n_models, 2);
     assert_true(r.kl_mean == 0 && r.kl_max == 0 && r.kl_median == 0);
@@ -217,7 +217,7 @@ static void two_models_are_compared_by_definition(void **state)
                                          { .experts_per_token = 1 } };
     bl_ppl_result r =
         run(f, f->ckpt,
-            (bl_ppl_options){ .ctx = 64, .max_tokens = 129, .n_threads = 2, .policy = policy });
+            (bl_ppl_options){ .ctx = 64, .max_tokens = 129, .run.n_threads = 2, .policy = policy });
     double sum = 0, squares = 0, largest = 0, below = 0;
 
     assert_int_equal(r.n_chunks, 2);
@@ -263,8 +263,9 @@ static void expect_window(const struct fixture *f, const double *nll, size_t beg
 static void windows_score_every_token_once_with_what_precedes_it(void **state)
 {
     const struct fixture *f = *state;
-    bl_ppl_result r = run(
-        f, NULL, (bl_ppl_options){ .ctx = 64, .stride = 32, .max_tokens = 100, .n_threads = 2 });
+    bl_ppl_result r =
+        run(f, NULL,
+            (bl_ppl_options){ .ctx = 64, .stride = 32, .max_tokens = 100, .run.n_threads = 2 });
 
     assert_int_equal(r.n_chunks, 3); /* [0, 64), [32, 96), [64, 100) */
     assert_int_equal(r.n_scored, 99);
@@ -273,7 +274,7 @@ static void windows_score_every_token_once_with_what_precedes_it(void **state)
     expect_window(f, r.model[0].nll + 95, 64, 36, 32);
     bl_ppl_release(&r);
     r = run(f, NULL,
-            (bl_ppl_options){ .ctx = 64, .stride = 64, .max_tokens = 100, .n_threads = 2 });
+            (bl_ppl_options){ .ctx = 64, .stride = 64, .max_tokens = 100, .run.n_threads = 2 });
     assert_int_equal(r.n_scored, 63 + 35); /* the first token of the second window has no past */
     expect_window(f, r.model[0].nll + 63, 64, 36, 1);
     bl_ppl_release(&r);
@@ -282,7 +283,7 @@ static void windows_score_every_token_once_with_what_precedes_it(void **state)
 static void a_text_shorter_than_two_contexts_is_refused(void **state)
 {
     const struct fixture *f = *state;
-    const bl_ppl_options options = { .bos = f->bos, .n_threads = 1 };
+    const bl_ppl_options options = { .bos = f->bos, .run.n_threads = 1 };
     bl_ppl_result r = { 0 };
     struct bl_err err = { 0 };
 
@@ -294,7 +295,7 @@ static void a_text_shorter_than_two_contexts_is_refused(void **state)
 static void memory_that_fails_is_a_status(void **state)
 {
     const struct fixture *f = *state;
-    const bl_ppl_options options = { .bos = f->bos, .n_threads = 1, .ctx = 4, .max_tokens = 8 };
+    const bl_ppl_options options = { .bos = f->bos, .run.n_threads = 1, .ctx = 4, .max_tokens = 8 };
     int64_t live = bl_alloc_live();
     bl_status rc = BL_E_NOMEM;
 

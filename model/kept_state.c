@@ -1,0 +1,116 @@
+/* kept_state.c - see kept_state.h. */
+#include "model/kept_state.h"
+
+#include "base/alloc.h"
+#include "formats/ckpt/fingerprint.h"
+
+#include <inttypes.h>
+
+bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights, const bl_router_policy *policy,
+                    struct bl_err *err)
+{
+    const bl_config *c = weights->network->config;
+    bl_hash128 model;
+    bl_hasher *hasher = NULL;
+    bl_status rc = bl_container_fingerprint(&model, bl_ckpt_container(weights->ckpt), err);
+
+    if (rc == BL_OK)
+        rc = bl_hasher_new(&hasher, err);
+    if (rc != BL_OK)
+        return rc;
+    bl_hasher_add(hasher, (uint64_t[2]){ model.low, model.high }, 16);
+    for (uint32_t layer = 0; policy && layer < c->n_layers; layer++) {
+        bl_hasher_add(hasher, &policy[layer].experts_per_token, sizeof(uint32_t));
+        if (policy[layer].disabled)
+            bl_hasher_add(hasher, policy[layer].disabled, c->n_experts * sizeof(bool));
+    }
+    *out = bl_hasher_digest(hasher);
+    bl_hasher_free(hasher);
+    return BL_OK;
+}
+
+static bool same_hash(bl_hash128 a, bl_hash128 b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+/* The file's state, which must be of this run. */
+static bl_status load(bl_state *out, const char *path, bl_hash128 tokens, const bl_run *run,
+                      struct bl_err *err)
+{
+    bl_source *source = NULL;
+    bl_state s = { 0 };
+    bl_hash128 got = { 0 };
+    bl_status rc = bl_source_open(&source, path, err);
+
+    if (rc == BL_OK)
+        rc = bl_state_load(&s, source, run->room, err);
+    bl_source_close(source);
+    if (rc == BL_OK)
+        rc = bl_state_token_hash(&got, s.token, s.n_tokens, err);
+    if (rc == BL_OK &&
+        (!same_hash(s.run_id, run->id) || !same_hash(got, tokens) || s.n_seqs != run->n_seqs ||
+         s.hidden_size != run->weights->network->config->hidden_size))
+        rc = bl_fail(err, BL_E_FORMAT, "%s: the state of another model or text", path);
+    if (rc == BL_OK)
+        *out = s;
+    else
+        bl_state_release(&s);
+    return rc;
+}
+
+bl_status bl_run_begin(bl_state *out, const bl_run *run, struct bl_err *err)
+{
+    bl_state s = { 0 };
+    bl_status rc = bl_state_init(&s, run->tokens, run->n_seqs, run->n_positions,
+                                 run->weights->network->config->hidden_size, run->room, err);
+
+    s.run_id = run->id;
+    if (rc == BL_OK)
+        rc = bl_embed(&s, run->weights, err);
+    if (rc == BL_OK)
+        *out = s;
+    else
+        bl_state_release(&s);
+    return rc;
+}
+
+static bool exists(const char *path)
+{
+    bl_source *source = NULL;
+
+    if (bl_source_open(&source, path, NULL) != BL_OK)
+        return false;
+    bl_source_close(source);
+    return true;
+}
+
+bl_status bl_kept_state_begin(bl_state *out, char **path, const bl_run *run,
+                              const bl_kept_state *kept, struct bl_err *err)
+{
+    bl_hash128 tokens;
+    char *name = NULL;
+    bl_status rc =
+        bl_state_token_hash(&tokens, run->tokens, (size_t)run->n_seqs * run->n_positions, err);
+
+    if (rc != BL_OK)
+        return rc;
+    name = bl_format("%s/baleen-%016" PRIx64 "%016" PRIx64 ".state", kept->folder,
+                     run->id.low ^ tokens.low, run->id.high ^ tokens.high);
+    if (!name)
+        return bl_fail_nomem(err, "the name of a kept state");
+    if (kept->force || !exists(name))
+        rc = bl_run_begin(out, run, err);
+    else if (kept->resume)
+        rc = load(out, name, tokens, run, err);
+    else
+        rc = bl_fail(err, BL_E_USAGE,
+                     "%s is there, from a run that was cut off: --resume goes on from it, --force "
+                     "begins again",
+                     name);
+    if (rc == BL_OK)
+        *path = name;
+    else
+        bl_free(name);
+    return rc;
+}
