@@ -1,12 +1,10 @@
 /*
  * fuzz_gguf.c - any bytes as a GGUF file. A refusal must bring a sentence that names the file, and
  * free all it took; of a file that is accepted every value and every tensor must be readable, and
- * tensors must lie in order without overlap inside the file. The same of the network that its
- * metadata describe, and of the canonical tensors: each must be readable, or say what is wrong.
+ * tensors must lie in order without overlap inside the file.
  */
 #include "base/alloc.h"
 #include "base/source.h"
-#include "formats/ckpt/ckpt.h"
 #include "formats/gguf/gguf_reader.h"
 
 #include <stdbool.h>
@@ -78,45 +76,6 @@ static void check_tensors(const bl_container *c, uint64_t size)
     }
 }
 
-static void require_refusal(bl_status rc, const struct bl_err *err)
-{
-    require(err->status == rc && strncmp(err->text, "input: ", 7) == 0);
-    require(rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED);
-}
-
-/* Values that are no weights are refused; all others decode. */
-static void check_rows(const bl_ckpt *ckpt, const bl_tensor *t)
-{
-    const uint64_t n = t->n_rows < 3 ? t->n_rows : 3;
-    float *rows = bl_alloc((size_t)n, (size_t)t->n_cols * sizeof(*rows));
-    struct bl_err err = { 0 };
-    bl_status rc;
-
-    require(rows != NULL);
-    for (uint64_t row = 0; row < t->n_rows; row += n) {
-        rc = bl_ckpt_read_rows(ckpt, t, row, n < t->n_rows - row ? n : t->n_rows - row, rows, &err);
-        if (rc != BL_OK)
-            require_refusal(rc, &err);
-    }
-    bl_free(rows);
-}
-
-static void check_model(bl_container *c)
-{
-    struct bl_err err = { 0 };
-    bl_ckpt *ckpt = NULL;
-    bl_status rc = bl_ckpt_of(&ckpt, c, &err);
-
-    if (rc != BL_OK) {
-        require_refusal(rc, &err);
-        require(!ckpt);
-        return;
-    }
-    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
-        check_rows(ckpt, bl_ckpt_tensor(ckpt, i));
-    bl_ckpt_close(ckpt);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const int64_t live = bl_alloc_live();
@@ -130,9 +89,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == BL_OK) {
         check_metadata(bl_gguf_meta_of(c));
         check_tensors(c, size);
-        check_model(c);
+        bl_container_close(c);
     } else {
-        require_refusal(rc, &err);
+        require(err.status == rc && strncmp(err.text, "input: ", 7) == 0);
+        require(rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED);
         require(c == NULL);
     }
     require(bl_alloc_live() == live);
