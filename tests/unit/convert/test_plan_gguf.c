@@ -1,10 +1,12 @@
 /*
  * test_plan_gguf.c - what a plan for a GGUF file holds that no canonical tensor is: the divisors of
- * rotary frequencies, against the file that llama.cpp's converter wrote; and plans that fail.
+ * rotary frequencies, against the file that llama.cpp's converter wrote; plans and twins that fail.
  */
 #include "base/alloc.h"
+#include "base/sink.h"
 #include "convert/cast.h"
 #include "convert/plan.h"
+#include "convert/write.h"
 #include "formats/dtype/float_bits.h"
 #include "formats/gguf/gguf_reader.h"
 #include "tests/unit/scratch.h"
@@ -16,6 +18,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+static char start[4096]; /* the folder tests/; tests that write leave it and come back */
+
+static void leave_scratch(void)
+{
+    assert_int_equal(scratch_leave(NULL), 0);
+    assert_int_equal(chdir(start), 0);
+}
 
 static const bl_encoder *choose_f32(const void *context, const bl_choice *choice)
 {
@@ -55,6 +65,35 @@ static void divisors_are_those_of_llama_cpps_converter(void **state)
     for (int k = 0; k < 2; k++)
         assert_true(fabsf(have[k] / bl_load_f32(bytes + 4 * k) - 1) < 1e-6f);
     bl_container_close(gguf);
+    bl_plan_release(&plan);
+    bl_ckpt_close(ckpt);
+}
+
+/* Rows in halves become the pairs that the converter made of them, biases too. */
+static void rotary_rows_become_the_converters_pairs(void **state)
+{
+    bl_ckpt *ckpt = NULL;
+    bl_plan plan = { 0 };
+
+    (void)state;
+    assert_int_equal(bl_ckpt_open(&ckpt, "data/gguf/pairs.gguf", NULL), BL_OK);
+    assert_int_equal(bl_plan_gguf(&plan, ckpt, choose_f32, NULL, NULL), BL_OK);
+    for (size_t i = 0; i < bl_ckpt_container(ckpt)->n_stored; i++) {
+        const bl_stored *t = &bl_ckpt_container(ckpt)->stored[i];
+        const bl_job *job = find_job(&plan, t->name);
+        unsigned char want[256];
+        float have[64];
+
+        assert_non_null(job);
+        assert_true(t->n_bytes <= sizeof(want));
+        assert_int_equal(
+            bl_container_read(bl_ckpt_container(ckpt), i, 0, want, (size_t)t->n_bytes, NULL),
+            BL_OK);
+        assert_int_equal(
+            job->rows.read(job->rows.context, job->rows.tensor, 0, job->n_rows, have, NULL), BL_OK);
+        if (memcmp(have, want, (size_t)t->n_bytes) != 0)
+            fail_msg("%s differs", t->name);
+    }
     bl_plan_release(&plan);
     bl_ckpt_close(ckpt);
 }
@@ -103,7 +142,7 @@ static void a_family_without_divisors_is_refused(void **state)
     assert_non_null(strstr(err.text, "GGUF has no llama3 rotary scaling for this family"));
     assert_null(plan.job);
     bl_ckpt_close(ckpt);
-    assert_int_equal(scratch_leave(NULL), 0);
+    leave_scratch();
 }
 
 static void sweep(const char *path, bl_status (*make)(bl_plan *, const bl_ckpt *, bl_choose_fn,
@@ -137,14 +176,55 @@ static void every_allocation_of_a_plan_may_fail(void **state)
     sweep("data/gguf/toy-llama.gguf", bl_plan_recast);
 }
 
+static bl_status write_twin(const bl_ckpt *ckpt, const bl_plan *plan)
+{
+    const bl_write_options options = { .n_threads = 1, .label = "test" };
+
+    return bl_write_gguf_recast("twin.gguf", ckpt, plan, BL_GGUF_FILE_F32, &options, NULL);
+}
+
+static void a_twin_that_fails_leaves_no_file(void **state)
+{
+    bl_ckpt *ckpt = NULL, *twin = NULL;
+    bl_plan plan = { 0 };
+    int64_t live;
+
+    (void)state;
+    assert_int_equal(bl_ckpt_open(&ckpt, "data/gguf/toy-llama.gguf", NULL), BL_OK);
+    assert_int_equal(bl_plan_recast(&plan, ckpt, choose_f32, NULL, NULL), BL_OK);
+    assert_int_equal(scratch_enter(NULL), 0);
+    live = bl_alloc_live();
+    for (int kind = 0; kind < 2; kind++) {
+        bl_status rc = BL_E_NOMEM;
+
+        for (uint64_t k = 1; rc != BL_OK; k++) {
+            (kind == 0 ? bl_alloc_fail_at : bl_sink_fail_at)(k);
+            rc = write_twin(ckpt, &plan);
+            (kind == 0 ? bl_alloc_fail_at : bl_sink_fail_at)(0);
+            assert_true(rc == BL_OK || rc == (kind == 0 ? BL_E_NOMEM : BL_E_IO));
+            assert_int_equal(scratch_n_entries("."), rc == BL_OK);
+            assert_int_equal(bl_alloc_live(), live);
+        }
+        assert_int_equal(bl_ckpt_open(&twin, "twin.gguf", NULL), BL_OK);
+        assert_int_equal(bl_ckpt_n_tensors(twin), bl_ckpt_n_tensors(ckpt));
+        bl_ckpt_close(twin);
+        assert_int_equal(scratch_clear(NULL), 0);
+    }
+    bl_plan_release(&plan);
+    bl_ckpt_close(ckpt);
+    leave_scratch();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(divisors_are_those_of_llama_cpps_converter),
+        cmocka_unit_test(rotary_rows_become_the_converters_pairs),
         cmocka_unit_test(a_gguf_file_has_the_plan_of_its_folder),
         cmocka_unit_test(every_allocation_of_a_plan_may_fail),
-        cmocka_unit_test(a_family_without_divisors_is_refused), /* leaves the folder: last */
+        cmocka_unit_test(a_twin_that_fails_leaves_no_file),
+        cmocka_unit_test(a_family_without_divisors_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return getcwd(start, sizeof(start)) ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -119,6 +119,30 @@ static void divisors_are_configuration_and_no_tensor(void **state)
     bl_ckpt_close(gguf);
 }
 
+/* Heads of 8: there halves to pairs is not its own inverse. Each row holds its canonical number. */
+static void rotary_rows_are_in_canonical_order(void **state)
+{
+    static const char *const names[] = { "model.layers.0.self_attn.q_proj.weight",
+                                         "model.layers.0.self_attn.k_proj.weight",
+                                         "model.layers.0.self_attn.q_proj.bias",
+                                         "model.layers.0.self_attn.k_proj.bias" };
+    bl_ckpt *ckpt = open_data("gguf/pairs.gguf");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        const bl_tensor *t = bl_ckpt_find(ckpt, names[i]);
+        const uint64_t width = t->ndim == 2 ? t->n_cols : 1;
+        float values[16 * 4] = { 0 };
+
+        assert_true(t->n_values <= 16 * 4);
+        assert_int_equal(bl_ckpt_read_rows(ckpt, t, 0, t->n_rows, values, NULL), BL_OK);
+        for (uint64_t k = 0; k < t->n_values; k++)
+            if (values[k] != (float)(k / width))
+                fail_msg("%s: value %u is %g", names[i], (unsigned)k, (double)values[k]);
+    }
+    bl_ckpt_close(ckpt);
+}
+
 /* A file made from another one, and what opening it says. */
 struct change {
     const char *base;         /* in tests/data */
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(canonical_tensors_are_those_of_the_folder),
         cmocka_unit_test(the_network_is_that_of_the_folder),
         cmocka_unit_test(divisors_are_configuration_and_no_tensor),
+        cmocka_unit_test(rotary_rows_are_in_canonical_order),
         cmocka_unit_test(refuses_what_it_would_compute_wrongly),
         cmocka_unit_test(a_scaling_without_a_type_is_linear),
         cmocka_unit_test(the_whole_kv_b_is_enough_where_halves_lie_beside_it),
