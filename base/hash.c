@@ -1,9 +1,14 @@
-/* hash.c - the only file that includes xxhash.h. */
+/* hash.c - the only file that includes xxhash.h and OpenSSL's headers. */
 #include "base/hash.h"
 
 #include "base/alloc.h"
 
+#include "base/size.h"
+
+#include <openssl/evp.h>
 #include <xxhash.h>
+
+enum { SHA_PIECE_BYTES = 1 << 20 };
 
 struct bl_hasher {
     XXH3_state_t *state;
@@ -57,4 +62,36 @@ void bl_hasher_free(bl_hasher *hasher)
         return;
     (void)XXH3_freeState(hasher->state);
     bl_free(hasher);
+}
+
+static bl_status hash_pieces(EVP_MD_CTX *state, bl_source *source, char *piece,
+                             bl_progress *progress, struct bl_err *err)
+{
+    for (uint64_t at = 0; at < source->size; at += SHA_PIECE_BYTES) {
+        size_t n = (size_t)bl_min_u64(SHA_PIECE_BYTES, source->size - at);
+        bl_status rc = bl_source_read(source, at, piece, n, err);
+
+        if (rc != BL_OK)
+            return rc;
+        if (EVP_DigestUpdate(state, piece, n) != 1)
+            return bl_fail_nomem(err, "SHA-256");
+        bl_progress_add(progress, n);
+    }
+    return BL_OK;
+}
+
+bl_status bl_sha256_source(uint8_t out[BL_SHA256_BYTES], bl_source *source, bl_progress *progress,
+                           struct bl_err *err)
+{
+    char *piece = bl_alloc(SHA_PIECE_BYTES, 1);
+    EVP_MD_CTX *state = EVP_MD_CTX_new();
+    bl_status rc = piece && state && EVP_DigestInit_ex(state, EVP_sha256(), NULL) == 1
+                       ? hash_pieces(state, source, piece, progress, err)
+                       : bl_fail_nomem(err, "SHA-256");
+
+    if (rc == BL_OK && EVP_DigestFinal_ex(state, out, NULL) != 1)
+        rc = bl_fail_nomem(err, "SHA-256");
+    EVP_MD_CTX_free(state);
+    bl_free(piece);
+    return rc;
 }

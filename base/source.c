@@ -171,3 +171,15 @@ void bl_source_close(bl_source *source)
     bl_free(source->name);
     bl_free(source);
 }
+
+bl_status bl_source_read_file(char **out, size_t *n_bytes, const char *path, uint64_t max_bytes,
+                              struct bl_err *err)
+{
+    bl_source *source = NULL;
+    bl_status rc = bl_source_open(&source, path, err);
+
+    if (rc == BL_OK)
+        rc = bl_source_read_all(out, n_bytes, source, max_bytes, err);
+    bl_source_close(source);
+    return rc;
+}

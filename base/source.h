@@ -49,4 +49,8 @@ BL_MUST_USE bl_status bl_source_read_all(char **out, size_t *n_bytes, bl_source 
 
 void bl_source_close(bl_source *source);
 
+/* A file whole, as bl_source_read_all() gives it. */
+BL_MUST_USE bl_status bl_source_read_file(char **out, size_t *n_bytes, const char *path,
+                                          uint64_t max_bytes, struct bl_err *err);
+
 #endif

@@ -5,7 +5,6 @@
 #include "base/utf8.h"
 
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,4 +87,27 @@ void bl_text_release(bl_text *text)
 {
     bl_free(text->bytes);
     *text = (bl_text){ 0 };
+}
+
+int bl_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+const char *bl_text_bytes(char buffer[32], uint64_t n_bytes)
+{
+    static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB" };
+    double v = (double)n_bytes;
+    size_t u = 0;
+
+    while (v >= 1000 && u + 1 < sizeof(units) / sizeof(*units)) {
+        v /= 1000;
+        u++;
+    }
+    snprintf(buffer, 32, u == 0 ? "%.0f %s" : "%.2f %s", v, units[u]);
+    return buffer;
 }

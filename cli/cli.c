@@ -154,17 +154,3 @@ bool bl_cli_has_suffix(const char *name, const char *suffix)
 
     return n > s && strcmp(name + n - s, suffix) == 0;
 }
-
-const char *bl_cli_bytes(char buffer[32], uint64_t n_bytes)
-{
-    static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB" };
-    double v = (double)n_bytes;
-    size_t u = 0;
-
-    while (v >= 1000 && u + 1 < sizeof(units) / sizeof(*units)) {
-        v /= 1000;
-        u++;
-    }
-    snprintf(buffer, 32, u == 0 ? "%.0f %s" : "%.2f %s", v, units[u]);
-    return buffer;
-}

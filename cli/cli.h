@@ -105,7 +105,4 @@ BL_MUST_USE bl_status bl_cli_check_output(const char *output, const char *input,
 
 bool bl_cli_has_suffix(const char *name, const char *suffix);
 
-/* "1.23 GB"; buffer of 32 bytes. */
-const char *bl_cli_bytes(char buffer[32], uint64_t n_bytes);
-
 #endif

@@ -102,10 +102,10 @@ static bl_status print_sizes(const char *output, const bl_container *container, 
     bl_text_put_name(&out, output);
     if (!store)
         bl_text_printf(&out, ": %zu tensors, %s, and %zu side files, byte for byte\n",
-                       container->n_stored, bl_cli_bytes(a, source), container->n_side_files);
+                       container->n_stored, bl_text_bytes(a, source), container->n_side_files);
     else if (stat(output, &st) == 0)
         bl_text_printf(&out, ": %zu tensors, %s, in %s (%.2f %%)\n", container->n_stored,
-                       bl_cli_bytes(a, source), bl_cli_bytes(b, (uint64_t)st.st_size),
+                       bl_text_bytes(a, source), bl_text_bytes(b, (uint64_t)st.st_size),
                        100.0 * (double)st.st_size / (double)(source ? source : 1));
     rc = bl_cli_print(&out, err);
     bl_text_release(&out);

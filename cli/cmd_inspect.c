@@ -140,7 +140,7 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
 
     bl_text_put_name(out, bl_ckpt_path(ckpt));
     bl_text_printf(out, ": %s, %zu file%s, %s\n", container->kind, container->n_shards,
-                   container->n_shards == 1 ? "" : "s", bl_cli_bytes(a, container->n_file_bytes));
+                   container->n_shards == 1 ? "" : "s", bl_text_bytes(a, container->n_file_bytes));
     if (bl_ckpt_has_config(ckpt)) {
         print_config(out, bl_ckpt_config(ckpt));
         bl_text_printf(out, "parameters     %" PRIu64 ", %" PRIu64 " active per token\n",
@@ -152,7 +152,7 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
                        s->n_parameters);
     }
     bl_text_printf(out, "tensors        %zu (%zu as stored), %s, %.3f bits per weight\n\n",
-                   bl_ckpt_n_tensors(ckpt), container->n_stored, bl_cli_bytes(b, s->n_bytes),
+                   bl_ckpt_n_tensors(ckpt), container->n_stored, bl_text_bytes(b, s->n_bytes),
                    8.0 * (double)s->n_bytes /
                        (double)(s->n_parameters + s->n_mtp_parameters
                                     ? s->n_parameters + s->n_mtp_parameters
@@ -174,28 +174,17 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
 static void put_json_tensor(bl_json_writer *w, const bl_tensor *t)
 {
     bl_json_begin_object(w);
-    bl_json_put_key(w, "name");
-    bl_json_put_string(w, t->name);
-    bl_json_put_key(w, "type");
-    bl_json_put_string(w, t->type_name);
-    bl_json_put_key(w, "role");
-    bl_json_put_string(w, bl_role_name(t->role));
+    bl_json_pair_string(w, "name", t->name);
+    bl_json_pair_string(w, "type", t->type_name);
+    bl_json_pair_string(w, "role", bl_role_name(t->role));
     bl_json_put_key(w, "shape");
     bl_json_begin_array(w);
     for (uint32_t d = 0; d < t->ndim; d++)
         bl_json_put_u64(w, t->dim[d]);
     bl_json_end_array(w);
-    bl_json_put_key(w, "bytes");
-    bl_json_put_u64(w, t->n_bytes);
-    bl_json_put_key(w, "mtp");
-    bl_json_put_bool(w, t->is_mtp);
+    bl_json_pair_u64(w, "bytes", t->n_bytes);
+    bl_json_pair_bool(w, "mtp", t->is_mtp);
     bl_json_end_object(w);
-}
-
-static void put_json_u64(bl_json_writer *w, const char *key, uint64_t v)
-{
-    bl_json_put_key(w, key);
-    bl_json_put_u64(w, v);
 }
 
 static void put_json_groups(bl_json_writer *w, const struct summary *s)
@@ -206,15 +195,12 @@ static void put_json_groups(bl_json_writer *w, const struct summary *s)
         const struct group *g = &s->group[i];
 
         bl_json_begin_object(w);
-        bl_json_put_key(w, "role");
-        bl_json_put_string(w, bl_role_name(g->role));
-        bl_json_put_key(w, "mtp");
-        bl_json_put_bool(w, g->is_mtp);
-        bl_json_put_key(w, "type");
-        bl_json_put_string(w, g->type_name);
-        put_json_u64(w, "tensors", g->n_tensors);
-        put_json_u64(w, "values", g->n_values);
-        put_json_u64(w, "bytes", g->n_bytes);
+        bl_json_pair_string(w, "role", bl_role_name(g->role));
+        bl_json_pair_bool(w, "mtp", g->is_mtp);
+        bl_json_pair_string(w, "type", g->type_name);
+        bl_json_pair_u64(w, "tensors", g->n_tensors);
+        bl_json_pair_u64(w, "values", g->n_values);
+        bl_json_pair_u64(w, "bytes", g->n_bytes);
         bl_json_end_object(w);
     }
     bl_json_end_array(w);
@@ -226,20 +212,18 @@ static void print_json(bl_text *out, const bl_ckpt *ckpt, const struct summary *
     bl_json_writer writer = { .text = out }, *w = &writer;
 
     bl_json_begin_object(w);
-    bl_json_put_key(w, "path");
-    bl_json_put_string(w, bl_ckpt_path(ckpt));
-    bl_json_put_key(w, "container");
-    bl_json_put_string(w, container->kind);
-    bl_json_put_key(w, "architecture");
-    bl_json_put_string(w, bl_ckpt_has_config(ckpt) ? bl_ckpt_config(ckpt)->arch->model_type : NULL);
-    put_json_u64(w, "files", container->n_shards);
-    put_json_u64(w, "file_bytes", container->n_file_bytes);
-    put_json_u64(w, "parameters", s->n_parameters);
-    put_json_u64(w, "active_parameters", s->n_active);
-    put_json_u64(w, "mtp_parameters", s->n_mtp_parameters);
-    put_json_u64(w, "tensors", bl_ckpt_n_tensors(ckpt));
-    put_json_u64(w, "stored_tensors", container->n_stored);
-    put_json_u64(w, "tensor_bytes", s->n_bytes);
+    bl_json_pair_string(w, "path", bl_ckpt_path(ckpt));
+    bl_json_pair_string(w, "container", container->kind);
+    bl_json_pair_string(w, "architecture",
+                        bl_ckpt_has_config(ckpt) ? bl_ckpt_config(ckpt)->arch->model_type : NULL);
+    bl_json_pair_u64(w, "files", container->n_shards);
+    bl_json_pair_u64(w, "file_bytes", container->n_file_bytes);
+    bl_json_pair_u64(w, "parameters", s->n_parameters);
+    bl_json_pair_u64(w, "active_parameters", s->n_active);
+    bl_json_pair_u64(w, "mtp_parameters", s->n_mtp_parameters);
+    bl_json_pair_u64(w, "tensors", bl_ckpt_n_tensors(ckpt));
+    bl_json_pair_u64(w, "stored_tensors", container->n_stored);
+    bl_json_pair_u64(w, "tensor_bytes", s->n_bytes);
     put_json_groups(w, s);
     if (tensors) {
         bl_json_put_key(w, "tensor_list");

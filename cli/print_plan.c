@@ -41,7 +41,7 @@ bl_status bl_cli_print_plan(const bl_plan *plan, const char *output, struct bl_e
     }
     bl_text_put_name(&out, output);
     bl_text_printf(&out, ": %zu tensors, %s, %.3f bits per weight\n\n", plan->n_jobs,
-                   bl_cli_bytes(bytes, plan->n_bytes),
+                   bl_text_bytes(bytes, plan->n_bytes),
                    8.0 * (double)plan->n_bytes / (double)(plan->n_values ? plan->n_values : 1));
     bl_text_printf(&out, "%-12s %8s %18s %18s\n", "type", "tensors", "values", "bytes");
     for (size_t i = 0; i < n; i++)

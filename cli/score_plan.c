@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 #include "base/linalg.h"
 #include "base/par.h"
-#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -67,11 +66,11 @@ static void put_text(bl_text *out, const bl_score_plan *p, double flops)
     bl_text_printf(out, "tokens through the network %12" PRIu64 "\n", p->n_tokens);
     if (p->block_tokens < p->n_tokens)
         bl_text_printf(out, "at a time                  %12" PRIu64 "\n", p->block_tokens);
-    bl_text_printf(out, "memory, at most            %12s\n", bl_cli_bytes(bytes, p->memory));
+    bl_text_printf(out, "memory, at most            %12s\n", bl_text_bytes(bytes, p->memory));
     if (p->scratch)
-        bl_text_printf(out, "scratch files              %12s%s\n", bl_cli_bytes(bytes, p->scratch),
+        bl_text_printf(out, "scratch files              %12s%s\n", bl_text_bytes(bytes, p->scratch),
                        p->room.scratch ? ", hidden states among them" : "");
-    bl_text_printf(out, "weights read               %12s\n", bl_cli_bytes(bytes, p->read));
+    bl_text_printf(out, "weights read               %12s\n", bl_text_bytes(bytes, p->read));
     bl_text_printf(out, "operations                 %12.1f GFLOP\n", p->n_flop / 1e9);
     if (flops > 0)
         bl_text_printf(out,

@@ -1,8 +1,8 @@
 /* forward.c - see forward.h. */
 #include "model/forward.h"
 
-#include "base/sink.h"
 #include "base/size.h"
+#include "model/kept_state.h"
 
 uint64_t bl_forward_layer_bytes(const bl_ckpt *ckpt, int64_t layer)
 {
@@ -47,19 +47,6 @@ double bl_forward_flop(const bl_weights *weights, uint32_t n_seqs, uint32_t n_po
            2 * (double)n_scored * c->vocab_size * c->hidden_size;
 }
 
-static bl_status save(const bl_forward *m, struct bl_err *err)
-{
-    bl_sink *sink = NULL;
-    bl_status rc = bl_sink_begin(&sink, m->save_as, true, err);
-
-    if (rc == BL_OK)
-        rc = bl_state_save(m->state, sink, err);
-    if (rc == BL_OK)
-        rc = bl_sink_commit(&sink, err);
-    bl_sink_abort(&sink);
-    return rc;
-}
-
 /* One model through one layer, unless it has passed it or has none. */
 static bl_status step(const bl_forward *m, uint32_t layer, const bl_forward_options *options,
                       struct bl_err *err)
@@ -71,7 +58,7 @@ static bl_status step(const bl_forward *m, uint32_t layer, const bl_forward_opti
     rc = bl_layer_step(m->state, layer, m->weights, m->policy ? &m->policy[layer] : NULL, m->taps,
                        err);
     if (rc == BL_OK && m->save_as)
-        rc = save(m, err);
+        rc = bl_state_keep(m->state, m->save_as, err);
     bl_progress_add(options->progress, bl_forward_layer_bytes(m->weights->ckpt, layer));
     return rc;
 }

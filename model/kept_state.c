@@ -75,6 +75,32 @@ bl_status bl_run_begin(bl_state *out, const bl_run *run, struct bl_err *err)
     return rc;
 }
 
+bl_status bl_state_keep(const bl_state *state, const char *path, struct bl_err *err)
+{
+    bl_sink *sink = NULL;
+    bl_status rc = bl_sink_begin(&sink, path, true, err);
+
+    if (rc == BL_OK)
+        rc = bl_state_save(state, sink, err);
+    if (rc == BL_OK)
+        rc = bl_sink_commit(&sink, err);
+    bl_sink_abort(&sink);
+    return rc;
+}
+
+/* A run from the start, kept at `path`. */
+static bl_status begin_kept(bl_state *out, const bl_run *run, const char *path, struct bl_err *err)
+{
+    bl_status rc = bl_run_begin(out, run, err);
+
+    if (rc != BL_OK)
+        return rc;
+    rc = bl_state_keep(out, path, err);
+    if (rc != BL_OK)
+        bl_state_release(out);
+    return rc;
+}
+
 static bool exists(const char *path)
 {
     bl_source *source = NULL;
@@ -100,7 +126,7 @@ bl_status bl_kept_state_begin(bl_state *out, char **path, const bl_run *run,
     if (!name)
         return bl_fail_nomem(err, "the name of a kept state");
     if (kept->force || !exists(name))
-        rc = bl_run_begin(out, run, err);
+        rc = begin_kept(out, run, name, err);
     else if (kept->resume)
         rc = load(out, name, tokens, run, err);
     else

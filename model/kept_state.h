@@ -34,8 +34,12 @@ BL_MUST_USE bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights,
 /* The embedding of the tokens. The caller releases *out. */
 BL_MUST_USE bl_status bl_run_begin(bl_state *out, const bl_run *run, struct bl_err *err);
 
+/* Write the state to path, in place of what is there. */
+BL_MUST_USE bl_status bl_state_keep(const bl_state *state, const char *path, struct bl_err *err);
+
 /*
- * The same, or what the run's file holds. *path: where to keep it (bl_forward's save_as), to be
+ * The same as bl_run_begin(), and kept at once, so that a folder that cannot be written costs no
+ * time; or what the run's file holds. *path: where it is kept (bl_forward's save_as), to be
  * freed. Fails with BL_E_USAGE when a file is there and neither resume nor force is set, with
  * BL_E_FORMAT when it is damaged.
  */

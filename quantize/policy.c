@@ -135,12 +135,9 @@ bl_status bl_policy_quantization_config(bl_text *out, const bl_quantize_type *ty
 
     w.after_key = true; /* the object is a member's value */
     bl_json_begin_object(&w);
-    bl_json_put_key(&w, "quant_method");
-    bl_json_put_string(&w, "compressed-tensors");
-    bl_json_put_key(&w, "format");
-    bl_json_put_string(&w, "pack-quantized");
-    bl_json_put_key(&w, "quantization_status");
-    bl_json_put_string(&w, "compressed");
+    bl_json_pair_string(&w, "quant_method", "compressed-tensors");
+    bl_json_pair_string(&w, "format", "pack-quantized");
+    bl_json_pair_string(&w, "quantization_status", "compressed");
     bl_json_put_key(&w, "kv_cache_scheme");
     bl_json_put_raw(&w, "null");
     put_ignore(&w, type, config, &scratch);

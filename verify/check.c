@@ -4,11 +4,12 @@
 #include "base/alloc.h"
 #include "base/par.h"
 #include "base/size.h"
+#include "formats/bln/bln_reader.h"
 #include "model/slab.h"
+#include "verify/check_findings.h"
+#include "verify/check_side_files.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MAX_NAME = 256 };
@@ -18,38 +19,7 @@ struct check {
     const bl_config *config;
     const bl_check_options *options;
     bl_check_result result;
-    size_t n_room; /* findings that fit */
 };
-
-static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
-                             const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static bl_status add_finding(struct check *c, bl_finding_kind kind, struct bl_err *err,
-                             const char *format, ...)
-{
-    bl_check_result *r = &c->result;
-    char text[sizeof(err->text)];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (r->n_findings == c->n_room) {
-        size_t n = c->n_room ? 2 * c->n_room : 16;
-        bl_finding *larger = bl_realloc(r->finding, n, sizeof(*larger));
-
-        if (!larger)
-            return bl_fail_nomem(err, "findings");
-        r->finding = larger;
-        c->n_room = n;
-    }
-    r->finding[r->n_findings] = (bl_finding){ kind, bl_strdup(text) };
-    if (!r->finding[r->n_findings].text)
-        return bl_fail_nomem(err, "findings");
-    r->n_findings++;
-    r->n_faults += kind != BL_FINDING_NOTE;
-    return BL_OK;
-}
 
 static bl_status check_expected(struct check *c, const bl_arch_row *row, uint32_t layer,
                                 uint32_t expert, struct bl_err *err)
@@ -60,7 +30,7 @@ static bl_status check_expected(struct check *c, const bl_arch_row *row, uint32_
         return bl_fail(err, BL_E_UNSUPPORTED, "tensor name '%s' is too long", row->name);
     if (bl_ckpt_find(c->ckpt, name))
         return BL_OK;
-    return add_finding(c, BL_FINDING_MISSING, err, "tensor '%s' is missing", name);
+    return bl_check_add(&c->result, BL_FINDING_MISSING, err, "tensor '%s' is missing", name);
 }
 
 /* The tensors that the table expects in one layer; BL_ONCE rows are layer 0's business. */
@@ -97,10 +67,11 @@ static bl_status check_place(struct check *c, const bl_tensor *t, struct bl_err 
     const bl_arch_row *row = bl_arch_match(g->arch, t->name, &layer, &expert);
 
     if (!row)
-        return add_finding(c, BL_FINDING_NOTE, err, "tensor '%s' is not of this family", t->name);
+        return bl_check_add(&c->result, BL_FINDING_NOTE, err, "tensor '%s' is not of this family",
+                            t->name);
     if (!bl_arch_row_applies(row, g, layer < 0 ? 0 : (uint32_t)layer))
-        return add_finding(c, BL_FINDING_UNEXPECTED, err, "tensor '%s' has no place in layer %d",
-                           t->name, layer);
+        return bl_check_add(&c->result, BL_FINDING_UNEXPECTED, err,
+                            "tensor '%s' has no place in layer %d", t->name, layer);
     return BL_OK;
 }
 
@@ -112,8 +83,8 @@ static bl_status check_structure(struct check *c, struct bl_err *err)
     if (has_mtp(c->ckpt))
         n_layers += c->config->n_mtp_layers;
     else if (c->config->n_mtp_layers > 0)
-        rc = add_finding(c, BL_FINDING_NOTE, err, "the %u MTP layers were left out",
-                         c->config->n_mtp_layers);
+        rc = bl_check_add(&c->result, BL_FINDING_NOTE, err, "the %u MTP layers were left out",
+                          c->config->n_mtp_layers);
     for (uint32_t layer = 0; layer < n_layers && rc == BL_OK; layer++)
         rc = check_layer(c, layer, err);
     for (size_t i = 0; i < bl_ckpt_n_tensors(c->ckpt) && rc == BL_OK; i++)
@@ -156,16 +127,52 @@ static bl_status check_values(struct check *c, const bl_tensor *t, struct bl_err
     c->result.n_values += t->n_values;
     bl_progress_add(c->options->progress, t->n_bytes);
     if (rc == BL_E_FORMAT)
-        return add_finding(c, BL_FINDING_VALUE, err, "%s", here.text);
+        return bl_check_add(&c->result, BL_FINDING_VALUE, err, "%s", here.text);
     if (rc != BL_OK && err)
         *err = here;
     return rc;
+}
+
+/* What the walk over the checksums hears; adding can fail, and the walk cannot be told. */
+struct damage {
+    struct check *check;
+    bl_status rc;
+    struct bl_err *err;
+};
+
+static void add_damage(void *context, const char *sentence)
+{
+    struct damage *d = context;
+
+    if (d->rc == BL_OK)
+        d->rc = bl_check_add(&d->check->result, BL_FINDING_CHECKSUM, d->err, "%s", sentence);
+}
+
+/* Only a .bln has checksums of its own. */
+static bl_status check_checksums(struct check *c, struct bl_err *err)
+{
+    const bl_container *container = bl_ckpt_container(c->ckpt);
+    struct damage damage = { .check = c, .err = err };
+    struct bl_err here = { 0 };
+    bl_status rc;
+
+    if (strcmp(container->kind, BL_BLN_KIND) != 0)
+        return BL_OK;
+    rc = bl_bln_verify(container, c->options->n_threads, c->options->progress, add_damage, &damage,
+                       &here);
+    if (rc != BL_OK && rc != BL_E_MISMATCH) {
+        if (err)
+            *err = here;
+        return rc;
+    }
+    return damage.rc;
 }
 
 bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check_options *options,
                        struct bl_err *err)
 {
     struct check c = { .ckpt = ckpt, .options = options };
+    bool is_damaged;
     bl_status rc;
 
     if (!bl_ckpt_has_config(ckpt))
@@ -174,8 +181,16 @@ bl_status bl_check_run(bl_check_result *out, const bl_ckpt *ckpt, const bl_check
                        bl_ckpt_path(ckpt));
     c.config = bl_ckpt_config(ckpt);
     c.result.n_tensors = bl_ckpt_n_tensors(ckpt);
-    rc = check_structure(&c, err);
-    for (size_t i = 0; i < c.result.n_tensors && rc == BL_OK && !options->structure_only; i++)
+    rc = check_checksums(&c, err);
+    is_damaged = c.result.n_faults > 0; /* then what lies in it cannot be read to the end */
+    if (rc == BL_OK)
+        rc = check_structure(&c, err);
+    if (rc == BL_OK && !is_damaged)
+        rc = bl_check_side_files(&c.result, ckpt, err);
+    if (rc == BL_OK)
+        rc = bl_check_gguf_tokens(&c.result, ckpt, err);
+    for (size_t i = 0;
+         i < c.result.n_tensors && rc == BL_OK && !is_damaged && !options->structure_only; i++)
         rc = check_values(&c, bl_ckpt_tensor(ckpt, i), err);
     if (rc == BL_OK)
         *out = c.result;

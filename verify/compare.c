@@ -78,7 +78,8 @@ static bl_status allocate(bl_comparison *c, size_t n_ref, size_t n_test, struct 
     c->missing = bl_alloc(n_ref, sizeof(*c->missing));
     c->mtp_only = bl_alloc(n_ref + n_test, sizeof(*c->mtp_only));
     c->extra = bl_alloc(n_test, sizeof(*c->extra));
-    if (!c->compared || !c->reshaped || !c->missing || !c->mtp_only || !c->extra)
+    c->damaged = bl_alloc(n_ref, sizeof(*c->damaged));
+    if (!c->damaged || !c->compared || !c->reshaped || !c->missing || !c->mtp_only || !c->extra)
         return bl_fail_nomem(err, "comparison");
     return BL_OK;
 }
@@ -111,36 +112,87 @@ static void match_tensors(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *t
     }
 }
 
+/* A tensor that cannot be decoded says so, and the others are compared. */
+static bl_status compare_all(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *test,
+                             const bl_compare_options *options, struct bl_err *err)
+{
+    bl_metrics_sums all = { 0 };
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n_compared; i++) {
+        bl_compared *t = &c->compared[i];
+        bl_metrics_sums sums = { 0 };
+        struct bl_err here = { 0 };
+        bl_status rc = compare_tensor(&sums, ref, test, t, options->n_threads, &here);
+
+        bl_progress_add(options->progress, t->ref->n_bytes);
+        if (rc == BL_E_FORMAT || rc == BL_E_MISMATCH) {
+            c->damaged[c->n_damaged] = bl_strdup(here.text);
+            if (!c->damaged[c->n_damaged])
+                return bl_fail_nomem(err, t->ref->name);
+            c->n_damaged++;
+            continue;
+        }
+        if (rc != BL_OK) {
+            if (err)
+                *err = here;
+            return rc;
+        }
+        t->metrics = bl_metrics_finish(&sums);
+        c->n_identical += t->metrics.identical;
+        bl_metrics_merge(&all, &sums);
+        c->compared[n++] = *t;
+    }
+    c->n_compared = n;
+    c->all = bl_metrics_finish(&all);
+    return BL_OK;
+}
+
+/* Only the worst few: a broken checkpoint of many experts must not cost a read of all pairs. */
+static bl_status diagnose_worst(bl_comparison *c, const bl_ckpt *ref, const bl_ckpt *test,
+                                struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < c->n_compared && i < BL_COMPARE_N_DIAGNOSED && rc == BL_OK; i++) {
+        bl_compared *t = &c->compared[i];
+
+        rc = bl_diagnose(&t->diagnosis, ref, t->ref, test, t->test, &t->metrics, err);
+    }
+    return rc;
+}
+
 bl_status bl_compare_run(bl_comparison *out, const bl_ckpt *ref, const bl_ckpt *test,
                          const bl_compare_options *options, struct bl_err *err)
 {
     bl_comparison c = { 0 };
-    bl_metrics_sums all = { 0 };
     bl_status rc = allocate(&c, bl_ckpt_n_tensors(ref), bl_ckpt_n_tensors(test), err);
 
     if (rc == BL_OK)
         match_tensors(&c, ref, test);
-    for (size_t i = 0; i < c.n_compared && rc == BL_OK; i++) {
-        bl_metrics_sums sums = { 0 };
-
-        rc = compare_tensor(&sums, ref, test, &c.compared[i], options->n_threads, err);
-        c.compared[i].metrics = bl_metrics_finish(&sums);
-        c.n_identical += c.compared[i].metrics.identical;
-        bl_metrics_merge(&all, &sums);
-        bl_progress_add(options->progress, c.compared[i].ref->n_bytes);
+    if (bl_ckpt_has_config(ref) && bl_ckpt_has_config(test))
+        c.n_config = bl_config_compare(c.config, bl_ckpt_config(test), bl_ckpt_config(ref));
+    if (options->structure_only)
+        c.n_compared = 0;
+    if (rc == BL_OK)
+        rc = compare_all(&c, ref, test, options, err);
+    if (rc == BL_OK) {
+        qsort(c.compared, c.n_compared, sizeof(*c.compared), compare_worst_first);
+        rc = diagnose_worst(&c, ref, test, err);
     }
     if (rc != BL_OK) {
         bl_compare_release(&c);
         return rc;
     }
-    c.all = bl_metrics_finish(&all);
-    qsort(c.compared, c.n_compared, sizeof(*c.compared), compare_worst_first);
     *out = c;
     return BL_OK;
 }
 
 void bl_compare_release(bl_comparison *c)
 {
+    for (size_t i = 0; i < c->n_damaged; i++)
+        bl_free(c->damaged[i]);
+    bl_free(c->damaged);
     bl_free(c->compared);
     bl_free(c->reshaped);
     bl_free(c->missing);
@@ -151,5 +203,5 @@ void bl_compare_release(bl_comparison *c)
 
 bool bl_compare_same_structure(const bl_comparison *c)
 {
-    return c->n_missing == 0 && c->n_extra == 0 && c->n_reshaped == 0;
+    return c->n_missing == 0 && c->n_extra == 0 && c->n_reshaped == 0 && c->n_damaged == 0;
 }

@@ -63,12 +63,16 @@ bl_metrics bl_metrics_finish(const bl_metrics_sums *s)
     bl_metrics m = { .max_abs = s->max_abs,
                      .cosine = 1.0,
                      .sqnr_db = (double)INFINITY,
+                     .factor = 1.0,
+                     .n_different = s->n_different,
                      .identical = s->n_different == 0 };
 
     if (m.identical)
         return m;
     m.rel_rms = s->ref2 > 0 ? sqrt(s->diff2 / s->ref2) : (double)INFINITY;
     m.cosine = s->ref2 > 0 && s->test2 > 0 ? s->dot / (sqrt(s->ref2) * sqrt(s->test2)) : 0.0;
+    m.factor = s->ref2 > 0 ? s->dot / s->ref2 : 0.0;
+    m.test_is_zero = s->test2 == 0;
     m.sqnr_db = s->ref2 > 0 ? -20.0 * log10(m.rel_rms) : -(double)INFINITY;
     return m;
 }

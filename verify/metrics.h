@@ -22,9 +22,12 @@ typedef struct bl_metrics_sums {
 typedef struct bl_metrics {
     double rel_rms; /* ||a - b|| / ||a||; 0 when identical, infinite when only a is zero */
     double max_abs;
-    double cosine;  /* a . b / (||a|| ||b||); 1 when identical */
-    double sqnr_db; /* -20 log10(rel_rms); infinite when identical */
-    bool identical; /* every a == b */
+    double cosine;        /* a . b / (||a|| ||b||); 1 when identical */
+    double sqnr_db;       /* -20 log10(rel_rms); infinite when identical */
+    double factor;        /* a . b / ||a||^2: b is about a times this; 1 when identical */
+    uint64_t n_different; /* values with a != b */
+    bool identical;       /* every a == b */
+    bool test_is_zero;    /* every b is 0, and not every a */
 } bl_metrics;
 
 /* a: reference, b: tested; both [n]. */

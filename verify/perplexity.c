@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "verify/logit_stats.h"
+#include "verify/statistics.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -21,6 +22,7 @@ struct cut {
     int32_t *token;  /* [n_seqs][ctx] */
     size_t *row;     /* [n_scored] places in token whose next token is scored */
     int32_t *target; /* [n_scored] that next token */
+    size_t *place;   /* [n_scored] where that is in the text */
     size_t *first;   /* [n_seqs + 1] where each sequence's scores begin */
 };
 
@@ -29,6 +31,7 @@ static void release_cut(struct cut *c)
     bl_free(c->token);
     bl_free(c->row);
     bl_free(c->target);
+    bl_free(c->place);
     bl_free(c->first);
 }
 
@@ -52,13 +55,14 @@ static size_t count_sequences(const bl_ppl_options *options, size_t n_tokens)
     return n <= ctx ? 1 : 1 + (size_t)bl_ceil_div_u64(n - ctx, options->stride);
 }
 
-/* Positions [from, to) of sequence s score the tokens that follow them. */
+/* Positions [from, to) of sequence s, which is text[begin ..], score the tokens that follow them. */
 static void score_positions(struct cut *c, size_t *n_scored, size_t ctx, size_t s, size_t from,
-                            size_t to, const int32_t *text)
+                            size_t to, const int32_t *text, size_t begin)
 {
     for (size_t p = from; p < to; p++, ++*n_scored) {
         c->row[*n_scored] = s * ctx + p;
-        c->target[*n_scored] = text[p + 1];
+        c->target[*n_scored] = text[begin + p + 1];
+        c->place[*n_scored] = begin + p + 1;
     }
 }
 
@@ -73,7 +77,7 @@ static size_t cut_chunks(struct cut *c, size_t n_seqs, const int32_t *tokens,
         if (options->bos >= 0)
             c->token[s * ctx] = (int32_t)options->bos;
         c->first[s] = n;
-        score_positions(c, &n, ctx, s, ctx / 2, ctx - 1, tokens + s * ctx);
+        score_positions(c, &n, ctx, s, ctx / 2, ctx - 1, tokens, s * ctx);
     }
     c->first[n_seqs] = n;
     return n;
@@ -93,8 +97,8 @@ static size_t cut_windows(struct cut *c, size_t n_seqs, const int32_t *tokens, s
             c->token[s * ctx + p] = tokens[0];
         c->first[s] = n;
         /* with stride = ctx the first token of a window has nothing before it */
-        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin,
-                        tokens + begin);
+        score_positions(c, &n, ctx, s, done > begin ? done - 1 - begin : 0, end - 1 - begin, tokens,
+                        begin);
         done = end;
     }
     c->first[n_seqs] = n;
@@ -110,8 +114,9 @@ static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *toke
     c.token = bl_alloc(n_seqs, r->ctx * sizeof(*c.token));
     c.row = bl_alloc(n_seqs, r->ctx * sizeof(*c.row));
     c.target = bl_alloc(n_seqs, r->ctx * sizeof(*c.target));
+    c.place = bl_alloc(n_seqs, r->ctx * sizeof(*c.place));
     c.first = bl_alloc(n_seqs + 1, sizeof(*c.first));
-    if (!c.token || !c.row || !c.target || !c.first) {
+    if (!c.token || !c.row || !c.target || !c.place || !c.first) {
         release_cut(&c);
         return bl_fail_nomem(err, "scored tokens");
     }
@@ -119,23 +124,6 @@ static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *toke
                                   : cut_chunks(&c, n_seqs, tokens, options);
     *out = c;
     return BL_OK;
-}
-
-static void score_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
-                         const bl_ppl_options *options)
-{
-    score->n_models = test ? 2 : 1;
-    score->ckpt[0] = base;
-    score->ckpt[1] = test;
-    score->policy[test ? 1 : 0] = options->policy;
-}
-
-uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options)
-{
-    bl_score score = { 0 };
-
-    score_models(&score, base, test, options);
-    return bl_score_bytes(&score);
 }
 
 /* Through the network, and what was gathered of the logits as numbers per token. */
@@ -152,7 +140,7 @@ static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *b
                        .context = &stats };
     bl_status rc = bl_logit_stats_init(&stats, r->n_models, c->target, r->n_scored, err);
 
-    score_models(&score, base, test, options);
+    bl_score_set_models(&score, base, test, options->policy);
     if (rc == BL_OK)
         rc = bl_score_run(&score, &options->run, err);
     for (size_t i = 0; i < r->n_scored && rc == BL_OK; i++) {
@@ -167,25 +155,11 @@ static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *b
     return rc;
 }
 
-/* Mean of x[n] and the standard error of that mean. */
-static double mean_of(double *error, const double *x, size_t n)
-{
-    double sum = 0, squares = 0, mean;
-
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - mean) * (x[i] - mean);
-    *error = n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : 0.0;
-    return mean;
-}
-
 static void finish_score(bl_ppl_score *s, const bl_ppl_result *r, const size_t *first)
 {
     double error, sum = 0;
 
-    s->mean_nll = mean_of(&error, s->nll, r->n_scored);
+    s->mean_nll = bl_mean(&error, s->nll, r->n_scored);
     s->perplexity = exp(s->mean_nll);
     s->error = s->perplexity * error;
     for (size_t c = 0; c < r->n_chunks; c++) {
@@ -216,11 +190,11 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
 {
     const double *base = r->model[0].nll, *test = r->model[1].nll;
     size_t n = r->n_scored;
-    double *work = bl_alloc(n, sizeof(*work)), squares = 0;
+    double *work = bl_alloc(n, sizeof(*work)), mean, error;
 
     if (!work)
         return bl_fail_nomem(err, "KL divergence");
-    r->kl_mean = mean_of(&r->kl_error, r->kl, n);
+    r->kl_mean = bl_mean(&r->kl_error, r->kl, n);
     memcpy(work, r->kl, n * sizeof(*work));
     qsort(work, n, sizeof(*work), compare_doubles);
     r->kl_median = quantile(work, n, 0.5);
@@ -229,16 +203,20 @@ static bl_status finish_pair(bl_ppl_result *r, struct bl_err *err)
     r->kl_p99 = quantile(work, n, 0.99);
     r->kl_p999 = quantile(work, n, 0.999);
     r->kl_max = work[n - 1];
+    r->n_same_top = (size_t)r->same_top;
     r->same_top /= (double)n;
     r->same_top_error = n > 1 ? sqrt(r->same_top * (1 - r->same_top) / (double)(n - 1)) : 0.0;
     for (size_t i = 0; i < n; i++) {
         double dp = exp(-test[i]) - exp(-base[i]);
 
-        squares += dp * dp;
-        work[i] = test[i] - base[i];
+        work[i] = dp * dp;
     }
-    r->rms_dp = sqrt(squares / (double)n);
-    r->ln_ratio = mean_of(&r->ln_ratio_error, work, n);
+    mean = bl_mean(&error, work, n);
+    r->rms_dp = sqrt(mean);
+    r->rms_dp_error = mean > 0 ? error / (2 * r->rms_dp) : 0.0; /* the derivative of the root */
+    for (size_t i = 0; i < n; i++)
+        work[i] = test[i] - base[i];
+    r->ln_ratio = bl_mean(&r->ln_ratio_error, work, n);
     bl_free(work);
     return BL_OK;
 }
@@ -292,7 +270,7 @@ bl_status bl_ppl_plan(bl_score_plan *out, const bl_ckpt *base, const bl_ckpt *te
 
     if (rc != BL_OK)
         return rc;
-    score_models(&score, base, test, options);
+    bl_score_set_models(&score, base, test, options->policy);
     score.n_seqs = (uint32_t)r.n_chunks;
     score.n_positions = r.ctx;
     /* windows overlap, and every token but the first is scored in one of them */
@@ -319,11 +297,14 @@ bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *tes
         finish_score(&r.model[m], &r, cut.first);
     if (rc == BL_OK && r.n_models == 2)
         rc = finish_pair(&r, err);
-    release_cut(&cut);
-    if (rc == BL_OK)
+    if (rc == BL_OK) {
+        r.place = cut.place;
+        cut.place = NULL;
         *out = r;
-    else
+    } else {
         bl_ppl_release(&r);
+    }
+    release_cut(&cut);
     return rc;
 }
 
@@ -334,5 +315,6 @@ void bl_ppl_release(bl_ppl_result *result)
         bl_free(result->model[m].running);
     }
     bl_free(result->kl);
+    bl_free(result->place);
     *result = (bl_ppl_result){ 0 };
 }

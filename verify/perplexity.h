@@ -39,10 +39,12 @@ typedef struct bl_ppl_result {
     bl_ppl_score model[2];
     /* with two models */
     double kl_mean, kl_error, kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max;
+    size_t n_same_top;               /* scored tokens where both have the same id on top */
     double same_top, same_top_error; /* fraction of scored tokens */
-    double rms_dp;                   /* RMS of the change of the target's probability */
+    double rms_dp, rms_dp_error;     /* RMS of the change of the target's probability */
     double ln_ratio, ln_ratio_error; /* ln(ppl test / ppl base), paired standard error */
     double *kl;                      /* [n_scored], in the order of the text */
+    size_t *place; /* [n_scored] where in the text the scored token is, for one model too */
 } bl_ppl_result;
 
 /*
@@ -58,8 +60,5 @@ void bl_ppl_release(bl_ppl_result *result);
 BL_MUST_USE bl_status bl_ppl_plan(bl_score_plan *out, const bl_ckpt *base, const bl_ckpt *test,
                                   size_t n_tokens, const bl_ppl_options *options,
                                   struct bl_err *err);
-
-/* Bytes of weights that a run will read, for progress. */
-uint64_t bl_ppl_bytes(const bl_ckpt *base, const bl_ckpt *test, const bl_ppl_options *options);
 
 #endif

@@ -74,14 +74,19 @@ static bl_status open_models(struct run *run, struct bl_err *err)
     return rc == BL_OK ? choose_room(run, err) : rc;
 }
 
-/* Outside the layers: the rows of the embedding that are read come to nothing beside the head. */
-uint64_t bl_score_bytes(const bl_score *score)
+void bl_score_set_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
+                         const bl_router_policy *policy)
 {
-    uint64_t sum = 0;
+    score->n_models = test ? 2 : 1;
+    score->ckpt[0] = base;
+    score->ckpt[1] = test;
+    score->policy[test ? 1 : 0] = policy;
+}
 
-    for (size_t m = 0; m < score->n_models; m++)
-        sum += bl_forward_bytes(score->ckpt[m]);
-    return sum;
+/* Of the embedding few rows are read: nothing beside the rest. */
+uint64_t bl_score_bytes(const bl_ckpt *base, const bl_ckpt *test)
+{
+    return bl_forward_bytes(base) + (test ? bl_forward_bytes(test) : 0);
 }
 
 bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
@@ -99,7 +104,7 @@ bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
         (uint64_t)score->n_positions * (run.room.block_seqs ? run.room.block_seqs : score->n_seqs);
     plan.memory = bl_memory_resident() + bl_room_bytes(&run.job, &run.room, &plan.scratch);
     plan.memory = bl_max_u64(plan.memory, bl_memory_peak());
-    plan.read = bl_score_bytes(score);
+    plan.read = bl_score_bytes(score->ckpt[0], score->ckpt[1]);
     for (size_t m = 0; m < score->n_models; m++) {
         if (options->scratch && options->keep)
             plan.scratch += plan.n_tokens * 4 * run.model[m].network.config->hidden_size;

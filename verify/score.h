@@ -42,12 +42,17 @@ typedef struct bl_score {
     const int32_t *token; /* [n_seqs][n_positions] */
     uint32_t n_seqs, n_positions;
 
-    const size_t *row; /* [n_rows] chosen positions, ascending: sequence * n_positions + position */
-    size_t n_rows;     /* 0: the heads are not wanted */
-    bl_logits_fn fn;   /* its `token` i is chosen position i */
+    /* [n_rows] chosen positions, ascending, repeats allowed: sequence * n_positions + position */
+    const size_t *row;
+    size_t n_rows;              /* 0: the heads are not wanted */
+    bl_logits_fn fn;            /* its `token` i is chosen position i */
     bl_score_layer_fn layer_fn; /* or NULL; not called for layers that a kept state has passed */
     void *context;
 } bl_score;
+
+/* One model, or the reference and the one that is tested (test NULL: none), whose policy it is. */
+void bl_score_set_models(bl_score *score, const bl_ckpt *base, const bl_ckpt *test,
+                         const bl_router_policy *policy);
 
 /*
  * Fails with BL_E_MISMATCH when vocabularies differ or hidden states overflow, BL_E_UNSUPPORTED
@@ -71,7 +76,7 @@ typedef struct bl_score_plan {
 BL_MUST_USE bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
                                          const bl_score_options *options, struct bl_err *err);
 
-/* Bytes of weights that one run reads, for progress. */
-uint64_t bl_score_bytes(const bl_score *score);
+/* Bytes of weights that a run of one model, or of two, reads, for progress. */
+uint64_t bl_score_bytes(const bl_ckpt *base, const bl_ckpt *test);
 
 #endif

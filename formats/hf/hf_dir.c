@@ -64,16 +64,10 @@ static void prefetch_data(const bl_container *container, size_t i, uint64_t offs
 static bl_status read_file(char **out, size_t *n_bytes, const char *folder, const char *name,
                            uint64_t max_bytes, struct bl_err *err)
 {
-    bl_source *source = NULL;
     char *path = bl_format("%s/%s", folder, name);
-    bl_status rc;
+    bl_status rc =
+        path ? bl_source_read_file(out, n_bytes, path, max_bytes, err) : bl_fail_nomem(err, name);
 
-    if (!path)
-        return bl_fail_nomem(err, name);
-    rc = bl_source_open(&source, path, err);
-    if (rc == BL_OK)
-        rc = bl_source_read_all(out, n_bytes, source, max_bytes, err);
-    bl_source_close(source);
     bl_free(path);
     return rc;
 }

@@ -236,8 +236,7 @@ static bl_status write_index(bl_hf_writer *w, struct bl_err *err)
     bl_json_begin_object(&json);
     bl_json_put_key(&json, "metadata");
     bl_json_begin_object(&json);
-    bl_json_put_key(&json, "total_size");
-    bl_json_put_u64(&json, w->n_bytes);
+    bl_json_pair_u64(&json, "total_size", w->n_bytes);
     bl_json_end_object(&json);
     bl_json_put_key(&json, "weight_map");
     bl_json_begin_object(&json);

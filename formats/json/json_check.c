@@ -5,6 +5,7 @@
  */
 #include "formats/json/json_check.h"
 
+#include "base/text.h"
 #include "base/utf8.h"
 #include "formats/json/json.h"
 
@@ -38,14 +39,6 @@ static void skip_space(struct scanner *s)
     s->at = bl_json_skip_space((const char *)s->text, s->n, s->at);
 }
 
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Four hexadecimal digits at s->at; -1 when they are not. */
 static int32_t scan_hex4(struct scanner *s)
 {
@@ -54,7 +47,7 @@ static int32_t scan_hex4(struct scanner *s)
     if (s->n - s->at < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int d = hex_digit(s->text[s->at + (size_t)i]);
+        int d = bl_hex_digit((char)s->text[s->at + (size_t)i]);
 
         if (d < 0)
             return -1;

@@ -127,3 +127,27 @@ void bl_json_put_raw(bl_json_writer *w, const char *json)
     begin_value(w);
     bl_text_puts(w->text, json);
 }
+
+void bl_json_pair_string(bl_json_writer *w, const char *key, const char *s)
+{
+    bl_json_put_key(w, key);
+    bl_json_put_string(w, s);
+}
+
+void bl_json_pair_u64(bl_json_writer *w, const char *key, uint64_t v)
+{
+    bl_json_put_key(w, key);
+    bl_json_put_u64(w, v);
+}
+
+void bl_json_pair_f64(bl_json_writer *w, const char *key, double v)
+{
+    bl_json_put_key(w, key);
+    bl_json_put_f64(w, v);
+}
+
+void bl_json_pair_bool(bl_json_writer *w, const char *key, bool v)
+{
+    bl_json_put_key(w, key);
+    bl_json_put_bool(w, v);
+}

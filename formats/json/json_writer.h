@@ -29,4 +29,10 @@ void bl_json_put_f64(bl_json_writer *w, double v); /* not finite: null */
 void bl_json_put_bool(bl_json_writer *w, bool v);
 void bl_json_put_raw(bl_json_writer *w, const char *json);
 
+/* A key and its value. */
+void bl_json_pair_string(bl_json_writer *w, const char *key, const char *s);
+void bl_json_pair_u64(bl_json_writer *w, const char *key, uint64_t v);
+void bl_json_pair_f64(bl_json_writer *w, const char *key, double v);
+void bl_json_pair_bool(bl_json_writer *w, const char *key, bool v);
+
 #endif

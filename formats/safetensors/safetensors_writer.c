@@ -60,8 +60,7 @@ static void put_entry(bl_json_writer *w, const bl_stored *t, uint64_t begin, uin
 {
     bl_json_put_key(w, t->name);
     bl_json_begin_object(w);
-    bl_json_put_key(w, "dtype");
-    bl_json_put_string(w, bl_dtype_name(t->dtype));
+    bl_json_pair_string(w, "dtype", bl_dtype_name(t->dtype));
     bl_json_put_key(w, "shape");
     bl_json_begin_array(w);
     for (uint32_t d = 0; d < t->ndim; d++)

@@ -103,19 +103,12 @@ bl_status bl_tokenizer_file_parse(bl_tokenizer_file **out, const char *name, con
 static bl_status read_text(char **out, size_t *n, char **path, const char *directory,
                            const char *name, bool optional, struct bl_err *err)
 {
-    bl_source *source = NULL;
-    bl_status rc = BL_OK;
-
     *path = bl_format("%s/%s", directory, name);
     if (!*path)
         return bl_fail_nomem(err, directory);
     if (optional && access(*path, F_OK) != 0)
         return BL_OK;
-    rc = bl_source_open(&source, *path, err);
-    if (rc == BL_OK)
-        rc = bl_source_read_all(out, n, source, MAX_JSON_BYTES, err);
-    bl_source_close(source);
-    return rc;
+    return bl_source_read_file(out, n, *path, MAX_JSON_BYTES, err);
 }
 
 bl_status bl_tokenizer_file_open(bl_tokenizer_file **out, const char *directory, struct bl_err *err)

@@ -9,6 +9,7 @@
  */
 #include "model/tokenizer/tokenizer_pattern.h"
 
+#include "base/text.h"
 #include "model/tokenizer/tokenizer_tables.h"
 
 #include <stdbool.h>
@@ -47,23 +48,14 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Hexadecimal digits at t->at, at least min and at most max of them. */
 static bool read_hex(uint32_t *out, struct translator *t, int min, int max)
 {
     uint32_t v = 0;
     int n = 0;
 
-    for (; n < max && hex_value(*t->at) >= 0; n++)
-        v = v << 4 | (uint32_t)hex_value(*t->at++);
+    for (; n < max && bl_hex_digit(*t->at) >= 0; n++)
+        v = v << 4 | (uint32_t)bl_hex_digit(*t->at++);
     *out = v;
     return n >= min && v < 0x110000 && (v < 0xd800 || v > 0xdfff);
 }

@@ -15,18 +15,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Bytes from hexadecimal, in place; returns how many. */
 static size_t from_hex(char *line)
 {
     size_t n = 0;
 
-    while (hex_value(line[2 * n]) >= 0 && hex_value(line[2 * n + 1]) >= 0) {
-        line[n] = (char)(hex_value(line[2 * n]) << 4 | hex_value(line[2 * n + 1]));
+    while (bl_hex_digit(line[2 * n]) >= 0 && bl_hex_digit(line[2 * n + 1]) >= 0) {
+        line[n] = (char)(bl_hex_digit(line[2 * n]) << 4 | bl_hex_digit(line[2 * n + 1]));
         n++;
     }
     return n;
@@ -61,15 +56,12 @@ static double now(void)
 
 static bl_status time_file(const bl_tokenizer *tokenizer, const char *path, struct bl_err *err)
 {
-    bl_source *source = NULL;
     bl_tokens tokens = { 0 };
     char *text = NULL;
     size_t n = 0;
     double fastest = 1e9;
-    bl_status rc = bl_source_open(&source, path, err);
+    bl_status rc = bl_source_read_file(&text, &n, path, 1 << 30, err);
 
-    if (rc == BL_OK)
-        rc = bl_source_read_all(&text, &n, source, 1 << 30, err);
     for (int i = 0; i < 3 && rc == BL_OK; i++) {
         double begin = now(), seconds;
 
@@ -81,7 +73,6 @@ static bl_status time_file(const bl_tokenizer *tokenizer, const char *path, stru
     }
     if (rc == BL_OK)
         printf("%zu %.6f\n", tokens.n, fastest);
-    bl_source_close(source);
     bl_free(text);
     bl_tokens_release(&tokens);
     return rc;

@@ -29,6 +29,7 @@ DOORS = {
     "lapacke.h": "base/linalg",
     "omp.h": "base/par.c",
     "xxhash.h": "base/hash.c",
+    "openssl/evp.h": "base/hash.c",
     "pcre2.h": "model/tokenizer",
     "utf8proc.h": "model/tokenizer",
 }

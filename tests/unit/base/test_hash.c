@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -114,6 +115,48 @@ static void another_seed_is_another_hash(void **state)
     assert_true(bl_hash64_seeded(data, 100, 1) != bl_hash64(data, 100));
 }
 
+/* Values of Python's hashlib (tests/oracle/hash.py); 55, 56 and 64: where the padding turns over. */
+static const struct {
+    size_t n;
+    const char *hex;
+} sha_rows[] = {
+    { 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+    { 1, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d" },
+    { 3, "479fd20ef8e85b595a553da27c656fa575458d4adebfb6c101184af1ddeb6e8d" },
+    { 55, "11f49e5a3251c91547c7644471ddfa847b9e36a6954aabae2a87dc61be2d5385" },
+    { 56, "33cb953b70ac5a397072fc05e14d2b08ab5ed46b6865b11ae77ac1b17f1cddc8" },
+    { 64, "9f58228f097f7a046a6db122f2d085f84825639bcc63daac24249c0b67b070d8" },
+    { 1024, "10b23b414b7de417757ed10233cd0a225b2469a410f540d8abab906cf449e57c" },
+    { 100000, "aa4b786c6ea39e2bb03c017380e7473d3920d0545df4ed925e4155391c4b7fbb" },
+    { 2 * (1 << 20) + 5, "7ae411f2af8d06fbcf18298c1aa53ac06673fc022a07638876131f2b71ec268b" },
+};
+
+static void sha256_of_a_source_equals_the_published_values(void **state)
+{
+    unsigned char *bytes = bl_alloc(2 * (1 << 20) + 5, 1);
+
+    (void)state;
+    assert_non_null(bytes);
+    for (size_t i = 0; i < 2 * (1 << 20) + 5; i++)
+        bytes[i] = (unsigned char)(i * 131 % 251);
+    for (size_t i = 0; i < sizeof(sha_rows) / sizeof(*sha_rows); i++) {
+        bl_source *source = NULL;
+        uint8_t sum[BL_SHA256_BYTES];
+        char hex[2 * BL_SHA256_BYTES + 1];
+
+        assert_int_equal(bl_source_memory(&source, "x", bytes, sha_rows[i].n, NULL), BL_OK);
+        assert_int_equal(bl_sha256_source(sum, source, NULL, NULL), BL_OK);
+        for (size_t k = 0; k < sizeof(sum); k++)
+            snprintf(hex + 2 * k, 3, "%02x", sum[k]);
+        assert_string_equal(hex, sha_rows[i].hex);
+        bl_alloc_fail_at(1);
+        assert_int_equal(bl_sha256_source(sum, source, NULL, NULL), BL_E_NOMEM);
+        bl_alloc_fail_at(0);
+        bl_source_close(source);
+    }
+    bl_free(bytes);
+}
+
 static void says_so_when_memory_is_out(void **state)
 {
     bl_hasher *hasher = NULL;
@@ -134,6 +177,7 @@ int main(void)
         cmocka_unit_test(does_not_care_how_the_data_is_cut),
         cmocka_unit_test(a_digest_may_be_taken_on_the_way),
         cmocka_unit_test(another_seed_is_another_hash),
+        cmocka_unit_test(sha256_of_a_source_equals_the_published_values),
         cmocka_unit_test(says_so_when_memory_is_out),
     };
 

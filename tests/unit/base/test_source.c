@@ -112,6 +112,13 @@ static void reads_a_whole_file_with_a_nul_behind_it(void **state)
     assert_string_equal(bytes, "");
     bl_free(bytes);
     bl_source_close(source);
+
+    assert_int_equal(bl_source_read_file(&bytes, &n, "a", 5, &err), BL_OK);
+    assert_int_equal(n, 5);
+    assert_string_equal(bytes, "hello");
+    bl_free(bytes);
+    assert_int_equal(bl_source_read_file(&bytes, &n, "a", 4, &err), BL_E_UNSUPPORTED);
+    assert_int_equal(bl_source_read_file(&bytes, &n, "nothing", 5, &err), BL_E_IO);
 }
 
 static void leaks_nothing_when_an_allocation_fails(void **state)

@@ -80,6 +80,30 @@ static void a_length_that_overflows_is_a_failure(void **state)
     bl_text_release(&text);
 }
 
+static void bytes_are_written_in_their_unit(void **state)
+{
+    char buffer[32];
+
+    (void)state;
+    assert_string_equal(bl_text_bytes(buffer, 0), "0 bytes");
+    assert_string_equal(bl_text_bytes(buffer, 999), "999 bytes");
+    assert_string_equal(bl_text_bytes(buffer, 1234), "1.23 kB");
+    assert_string_equal(bl_text_bytes(buffer, 688586727753), "688.59 GB");
+    assert_string_equal(bl_text_bytes(buffer, 1234567000000000), "1234.57 TB");
+}
+
+static void hexadecimal_digits_have_values_and_nothing_else_has(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(bl_hex_digit("0123456789abcdef"[i]), i);
+        assert_int_equal(bl_hex_digit("0123456789ABCDEF"[i]), i);
+    }
+    for (const char *c = "/:@G`g \xff"; *c; c++)
+        assert_int_equal(bl_hex_digit(*c), -1);
+    assert_int_equal(bl_hex_digit('\0'), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +111,8 @@ int main(void)
         cmocka_unit_test(appending_nothing_gives_the_empty_string),
         cmocka_unit_test(remembers_a_failure_until_it_is_asked_for),
         cmocka_unit_test(a_length_that_overflows_is_a_failure),
+        cmocka_unit_test(bytes_are_written_in_their_unit),
+        cmocka_unit_test(hexadecimal_digits_have_values_and_nothing_else_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,7 +218,7 @@ static void two_models_are_compared_by_definition(void **state)
     bl_ppl_result r =
         run(f, f->ckpt,
             (bl_ppl_options){ .ctx = 64, .max_tokens = 129, .run.n_threads = 2, .policy = policy });
-    double sum = 0, squares = 0, largest = 0, below = 0;
+    double sum = 0, squares = 0, fourth = 0, largest = 0, below = 0, spread;
 
     assert_int_equal(r.n_chunks, 2);
     assert_int_equal(r.n_scored, 2 * 31);
@@ -228,6 +228,7 @@ static void two_models_are_compared_by_definition(void **state)
 
         sum += r.model[1].nll[i] - r.model[0].nll[i];
         squares += dp * dp;
+        fourth += dp * dp * dp * dp;
         largest = fmax(largest, r.kl[i]);
         below += r.kl[i] < r.kl_p90;
     }
@@ -236,6 +237,13 @@ static void two_models_are_compared_by_definition(void **state)
     assert_true(fabs(r.ln_ratio - sum / 62) < 1e-12);
     assert_true(fabs(r.ln_ratio - log(r.model[1].perplexity / r.model[0].perplexity)) < 1e-12);
     assert_true(fabs(r.rms_dp - sqrt(squares / 62)) < 1e-12);
+    /* variance of dp^2 by moments, and the delta method: se(sqrt(m)) = se(m) / (2 sqrt(m)) */
+    spread = sqrt((fourth - squares * squares / 62) / 61 / 62);
+    assert_true(r.rms_dp_error > 0);
+    assert_true(fabs(r.rms_dp_error / (spread / (2 * sqrt(squares / 62))) - 1) < 1e-9);
+    assert_true((double)r.n_same_top / 62 == r.same_top);
+    for (size_t i = 0; i < r.n_scored; i++)
+        assert_int_equal(r.place[i], i / 31 * 64 + 33 + i % 31);
     assert_true(r.ln_ratio_error > 0 && r.kl_error > 0 && r.model[0].error > 0);
     bl_ppl_release(&r);
 }
@@ -272,6 +280,8 @@ static void windows_score_every_token_once_with_what_precedes_it(void **state)
     expect_window(f, r.model[0].nll, 0, 64, 1);
     expect_window(f, r.model[0].nll + 63, 32, 64, 32);
     expect_window(f, r.model[0].nll + 95, 64, 36, 32);
+    for (size_t i = 0; i < r.n_scored; i++)
+        assert_int_equal(r.place[i], i + 1);
     bl_ppl_release(&r);
     r = run(f, NULL,
             (bl_ppl_options){ .ctx = 64, .stride = 64, .max_tokens = 100, .run.n_threads = 2 });
