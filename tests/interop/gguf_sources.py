@@ -9,10 +9,10 @@ Q8_0 and Q4_K_M files of the F32 file, and `baleen convert` the F32 twins of tho
 
   f32         the F32 file or twin                                   perplexity within 0.1 %
   published   a MODEL that is a GGUF file, as it is                  perplexity within 0.5 %
-  q8_0, ...   as llama-quantize wrote it: llama.cpp rounds           perplexity within 0.5 %; mean KL divergence from the F32
-              activations to 8 bits there, baleen does not           file within 2 % + 0.0002
-  ... twin    the same decoded to F32: the same weights for both     perplexity within 0.1 %; mean KL divergence as above; its
-              median, 90, 95, 99 and 99.9 % within 5 % + 0.00002 (llama.cpp keeps the base's log-probabilities in 16 bits)
+  q8_0, ...   as llama-quantize wrote it: llama.cpp rounds           perplexity within 0.5 %; divergences from the F32 file are
+              activations to 8 bits there, baleen does not           printed, and include that rounding
+  ... twin    the same decoded to F32: the same weights for both     perplexity within 0.1 %; mean KL divergence from the F32
+              file within 2 % + 0.0002, its median, 90, 95, 99 and 99.9 % within 5 % + 0.00002 (llama.cpp keeps the base's log-probabilities in 16 bits)
 
 Exit 1 when a row is beyond its limits. --no-repack: repacked kernels crash on small deepseek2 files.
 """
@@ -67,7 +67,7 @@ class Judge:
         theirs = number(log, r"Mean\s+KLD:\s*(-?[\d.]+)")
         if theirs is not None:
             line += f" {theirs:9.6f} {ours['mean_kld']:9.6f} "
-            if abs(ours["mean_kld"] - theirs) > 0.02 * theirs + 2e-4:
+            if strict and abs(ours["mean_kld"] - theirs) > 0.02 * theirs + 2e-4:
                 fails.append("mean KL")
             for percent, (label, key) in PERCENTILES.items():
                 a, b = number(log, rf"{re.escape(label)}\s+KLD:\s*(-?[\d.]+)"), ours[key]
