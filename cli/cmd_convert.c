@@ -21,7 +21,7 @@ struct options {
 /* Norms, biases and routers stay F32 in GGUF, as llama.cpp wants them; F32 stays F32 in a folder. */
 static const bl_encoder *choose_for_gguf(const void *cast, const bl_choice *choice)
 {
-    const bl_role role = choice->row->role;
+    const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
 
     if (choice->ndim == 1 || role == BL_ROLE_NORM || role == BL_ROLE_ROUTER)
         return bl_cast_encoder(BL_F32);
@@ -61,10 +61,13 @@ static bl_status convert_to_gguf(const struct options *o, const bl_ckpt *ckpt, s
     const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
     const bl_write_options options = write_options(o);
     bl_plan plan = { 0 };
-    bl_status rc = bl_plan_gguf(&plan, ckpt, choose_for_gguf, cast, err);
+    const bool recast = strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0;
+    bl_status rc =
+        (recast ? bl_plan_recast : bl_plan_gguf)(&plan, ckpt, choose_for_gguf, cast, err);
 
     if (rc == BL_OK && !o->common.dry_run)
-        rc = bl_write_gguf(o->output, ckpt, &plan, file_type_of(cast), &options, err);
+        rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
+                                                             file_type_of(cast), &options, err);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
     bl_plan_release(&plan);

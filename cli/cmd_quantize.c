@@ -35,7 +35,7 @@ static bl_status refuse_lossy_source(const bl_ckpt *ckpt, struct bl_err *err)
     for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
         const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
 
-        if (t->dtype == BL_Q4_0 || t->dtype == BL_Q8_0 || t->dtype == BL_I32)
+        if (!bl_dtype_traits_of(t->dtype)->in_safetensors || t->dtype == BL_I32)
             return bl_fail(err, BL_E_UNSUPPORTED,
                            "%s: tensor '%s' is already quantized (%s); quantize the original",
                            bl_ckpt_path(ckpt), t->name, t->type_name);

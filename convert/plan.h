@@ -17,7 +17,7 @@ typedef struct bl_choice {
     const bl_arch_row *row; /* of the family's table; NULL: a tensor that it does not know */
     uint32_t ndim;          /* of the output tensor */
     uint64_t n_cols;
-    const bl_tensor *source; /* the (first) canonical tensor */
+    const bl_tensor *source; /* the (first) canonical tensor; NULL: it has none */
 } bl_choice;
 
 /* The encoder for one output tensor; never NULL. n_cols is a multiple of its `multiple`. */
@@ -30,6 +30,13 @@ typedef const bl_encoder *(*bl_choose_fn)(const void *context, const bl_choice *
  */
 BL_MUST_USE bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
                                    const void *context, struct bl_err *err);
+
+/*
+ * The stored tensors of a GGUF file as they are, names, shapes and order kept, those that the
+ * family's table does not know included. Fails with BL_E_UNSUPPORTED for tensors of integers.
+ */
+BL_MUST_USE bl_status bl_plan_recast(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
+                                     const void *context, struct bl_err *err);
 
 /*
  * Every canonical tensor under its own name, in the order of the source, MTP layer included. An

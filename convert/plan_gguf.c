@@ -8,6 +8,7 @@
 
 #include "base/size.h"
 #include "convert/plan_build.h"
+#include "formats/arch/rope.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -157,16 +158,14 @@ static bl_status add_kv_b(bl_plan_builder *b, const bl_arch_row *row, const stru
     const uint64_t heads = bl_ckpt_config(b->ckpt)->n_heads;
     const bl_kv_b s = o->kv_b;
     const uint64_t k_dim[3] = { heads, s.lora, s.nope }, v_dim[3] = { heads, s.v, s.lora };
-    char names[NAME_BYTES];
-    char *bar;
+    char buffer[NAME_BYTES];
+    const char *name[3];
     bl_status rc;
 
-    if (!bl_arch_expand(names, sizeof(names), row->gguf, layer, 0))
+    if (!bl_arch_kv_b_names(name, buffer, sizeof(buffer), row, layer))
         return bl_fail(b->err, BL_E_UNSUPPORTED, "a tensor name is too long");
-    bar = strchr(names, '|');
-    *bar = '\0';
-    rc = add(b, row, o, names, read_k_b, 3, k_dim, s.lora);
-    return rc == BL_OK ? add(b, row, o, bar + 1, read_v_b, 3, v_dim, s.v) : rc;
+    rc = add(b, row, o, name[0], read_k_b, 3, k_dim, s.lora);
+    return rc == BL_OK ? add(b, row, o, name[1], read_v_b, 3, v_dim, s.v) : rc;
 }
 
 static bl_status add_row(bl_plan_builder *b, const bl_arch_row *row, uint32_t layer)
@@ -191,6 +190,34 @@ static bl_status add_row(bl_plan_builder *b, const bl_arch_row *row, uint32_t la
                    1);
     return add(b, row, o, name, row->layout == BL_LAYOUT_ROPE_PAIRS ? read_rope_pairs : read_same,
                2, dim + 1, o->tensor[0]->row_unit);
+}
+
+static bl_status read_divisors(const void *context, const void *tensor, uint64_t row,
+                               uint64_t n_rows, float *out, struct bl_err *err)
+{
+    const bl_config *c = context;
+
+    (void)tensor;
+    (void)row;
+    (void)err;
+    for (uint32_t i = 0; i < c->head_dim / 2 && n_rows > 0; i++)
+        out[i] = (float)bl_rope_divisor(c, i, c->head_dim);
+    return BL_OK;
+}
+
+/* The parameters of a scaling by wavelength as GGUF has them: a divisor for each frequency. */
+static bl_status add_divisors(bl_plan_builder *b)
+{
+    const bl_config *c = bl_ckpt_config(b->ckpt);
+    const uint64_t dim[1] = { c->head_dim / 2 };
+    const bl_job job = { .rows = { read_divisors, c, NULL, dim[0] }, .n_rows = 1, .row_unit = 1 };
+    const bl_choice choice = { BL_ROPE_TENSOR, NULL, 1, dim[0], NULL };
+
+    if (!c->arch->rope_divisors)
+        return bl_fail(b->err, BL_E_UNSUPPORTED,
+                       "%s: GGUF has no llama3 rotary scaling for this family",
+                       bl_ckpt_path(b->ckpt));
+    return bl_plan_add(b, &job, &choice, 1, dim);
 }
 
 /* Whatever the family's table does not know would be lost: say so instead. */
@@ -223,6 +250,8 @@ bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose, c
     for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
         if (c->arch->row[i].where == BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, 0))
             rc = add_row(&b, &c->arch->row[i], 0);
+    if (rc == BL_OK && (c->rope_scaling == BL_ROPE_LLAMA3 || c->rope_scaling == BL_ROPE_DIVISORS))
+        rc = add_divisors(&b);
     for (uint32_t layer = 0; layer < c->n_layers && rc == BL_OK; layer++)
         for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
             if (c->arch->row[i].where != BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, layer))

@@ -25,6 +25,11 @@ BL_MUST_USE bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const
                                     bl_gguf_file_type file_type, const bl_write_options *options,
                                     struct bl_err *err);
 
+/* A GGUF file with the metadata of the GGUF file that ckpt is: for a plan of bl_plan_recast(). */
+BL_MUST_USE bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt,
+                                           const bl_plan *plan, bl_gguf_file_type file_type,
+                                           const bl_write_options *options, struct bl_err *err);
+
 /*
  * A Hugging Face folder. config.json is the source's with quantization_config replaced
  * (quantization: JSON text; NULL removes it) and torch_dtype set to torch_dtype; the other side

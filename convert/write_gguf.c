@@ -30,16 +30,12 @@ static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_fi
     return rc;
 }
 
-bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
-                        bl_gguf_file_type file_type, const bl_write_options *options,
-                        struct bl_err *err)
+/* The plan behind metadata that has been put (rc: how that went); takes the writer over. */
+static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_plan *plan,
+                            const bl_write_options *options, bl_status rc, struct bl_err *err)
 {
-    bl_gguf_writer *w = NULL;
     bl_progress *progress = NULL;
-    bl_status rc = bl_gguf_writer_new(&w, err);
 
-    if (rc == BL_OK)
-        rc = put_metadata(w, ckpt, file_type, err);
     for (size_t i = 0; i < plan->n_stored && rc == BL_OK; i++)
         bl_gguf_plan_tensor(w, plan->stored[i].name, plan->stored[i].dtype, plan->stored[i].ndim,
                             plan->stored[i].dim);
@@ -56,4 +52,28 @@ bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *pl
         return bl_gguf_writer_commit(&w, err);
     bl_gguf_writer_abort(&w);
     return rc;
+}
+
+bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
+                        bl_gguf_file_type file_type, const bl_write_options *options,
+                        struct bl_err *err)
+{
+    bl_gguf_writer *w = NULL;
+    bl_status rc = bl_gguf_writer_new(&w, err);
+
+    if (rc == BL_OK)
+        rc = put_metadata(w, ckpt, file_type, err);
+    return write_plan(w, path, plan, options, rc, err);
+}
+
+bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
+                               bl_gguf_file_type file_type, const bl_write_options *options,
+                               struct bl_err *err)
+{
+    bl_gguf_writer *w = NULL;
+    bl_status rc = bl_gguf_writer_new(&w, err);
+
+    if (rc == BL_OK)
+        bl_gguf_put_metadata_of(w, bl_ckpt_container(ckpt), file_type);
+    return write_plan(w, path, plan, options, rc, err);
 }

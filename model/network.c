@@ -1,12 +1,13 @@
 /*
- * network.c - frequencies of the four rotary scalings, the softmax scale, and the checks.
+ * network.c - frequencies of the rotary scalings, the softmax scale, and the checks.
  *
- * Sources: YaRN (arXiv 2309.00071) with DeepSeek's mscale_all_dim; Llama 3.1's frequency scaling.
+ * Sources: YaRN (arXiv 2309.00071) with DeepSeek's mscale_all_dim; the others are formats/arch/rope.h.
  * Frequencies are computed in double and stay so: the angle is rounded once, after sin and cos.
  */
 #include "model/network.h"
 
 #include "base/size.h"
+#include "formats/arch/rope.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -41,50 +42,23 @@ static void scale_yarn(double *f, const bl_config *c, uint32_t dim)
     }
 }
 
-/* By wavelength against the original context: short ones stay, long ones are divided. */
-static void scale_llama3(double *f, const bl_config *c, uint32_t dim)
-{
-    double lowest = c->llama3_low_freq_factor, highest = c->llama3_high_freq_factor;
-
-    for (uint32_t i = 0; i < dim / 2; i++) {
-        double turns = c->rope_original_context * f[i] / (2 * pi); /* context / wavelength */
-        double s = (turns - lowest) / (highest - lowest);
-
-        if (turns < lowest)
-            f[i] = f[i] / c->rope_factor;
-        else if (turns <= highest)
-            f[i] = (1 - s) * f[i] / c->rope_factor + s * f[i];
-    }
-}
-
 static void set_rope(bl_network *net, const bl_config *c)
 {
     uint32_t dim = net->rope_dim;
     double *f = net->inv_freq;
 
     for (uint32_t i = 0; i < dim / 2; i++)
-        f[i] = pow(c->rope_theta, -2.0 * i / dim);
+        f[i] = bl_rope_frequency(c, i, dim) / bl_rope_divisor(c, i, dim);
     net->rope_magnitude = 1.0;
-    switch (c->rope_scaling) {
-    case BL_ROPE_PLAIN:
-        break;
-    case BL_ROPE_LINEAR:
-        for (uint32_t i = 0; i < dim / 2; i++)
-            f[i] /= c->rope_factor;
-        break;
-    case BL_ROPE_LLAMA3:
-        scale_llama3(f, c, dim);
-        break;
-    case BL_ROPE_YARN:
-        scale_yarn(f, c, dim);
-        /* Without both constants the temperature is the plain one of the paper. */
-        if (c->yarn_mscale > 0 && c->yarn_mscale_all_dim > 0)
-            net->rope_magnitude = bl_yarn_mscale(c->rope_factor, c->yarn_mscale) /
-                                  bl_yarn_mscale(c->rope_factor, c->yarn_mscale_all_dim);
-        else
-            net->rope_magnitude = bl_yarn_mscale(c->rope_factor, 1.0);
-        break;
-    }
+    if (c->rope_scaling != BL_ROPE_YARN)
+        return;
+    scale_yarn(f, c, dim);
+    /* Without both constants the temperature is the plain one of the paper. */
+    if (c->yarn_mscale > 0 && c->yarn_mscale_all_dim > 0)
+        net->rope_magnitude = bl_yarn_mscale(c->rope_factor, c->yarn_mscale) /
+                              bl_yarn_mscale(c->rope_factor, c->yarn_mscale_all_dim);
+    else
+        net->rope_magnitude = bl_yarn_mscale(c->rope_factor, 1.0);
 }
 
 /* qk_dim^-1/2, times the square of the YaRN temperature that acts on all dimensions. */
@@ -168,15 +142,15 @@ static bl_status check_router(const bl_config *c, struct bl_err *err)
 
 static bl_status check_rope(const bl_config *c, uint32_t dim, struct bl_err *err)
 {
-    bool scaled = c->rope_scaling != BL_ROPE_PLAIN;
-    bool by_context = scaled && c->rope_scaling != BL_ROPE_LINEAR;
+    bool by_context = c->rope_scaling == BL_ROPE_YARN || c->rope_scaling == BL_ROPE_LLAMA3;
+    bool by_factor = by_context || c->rope_scaling == BL_ROPE_LINEAR;
 
     if (dim % 2 != 0 || dim == 0 || dim / 2 > BL_ROPE_MAX_PAIRS)
         return bl_fail(err, BL_E_UNSUPPORTED, "%u rotated dimensions: even, 2 to %d, are run", dim,
                        2 * BL_ROPE_MAX_PAIRS);
     if (!isfinite(c->rope_theta) || c->rope_theta <= 1)
         return bl_fail(err, BL_E_UNSUPPORTED, "rope_theta %g makes no rotation", c->rope_theta);
-    if (scaled && !(isfinite(c->rope_factor) && c->rope_factor > 0))
+    if (by_factor && !(isfinite(c->rope_factor) && c->rope_factor > 0))
         return bl_fail(err, BL_E_UNSUPPORTED, "rope scaling factor %g", c->rope_factor);
     if (by_context && !(isfinite(c->rope_original_context) && c->rope_original_context > 0))
         return bl_fail(err, BL_E_UNSUPPORTED, "rope scaling from a context of %g positions",

@@ -35,7 +35,7 @@ static bool fits(const bl_encoder *encoder, uint64_t n_cols)
 
 static const bl_encoder *choose_for_gguf(const bl_quantize_type *type, const bl_choice *choice)
 {
-    const bl_role role = choice->row->role;
+    const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
     const bl_encoder *encoder = role == BL_ROLE_HEAD ? type->head : type->encoder;
 
     if (choice->ndim == 1 || role == BL_ROLE_NORM || role == BL_ROLE_ROUTER)

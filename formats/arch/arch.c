@@ -135,8 +135,9 @@ static const bl_arch_row deepseek_rows[] = {
       BL_ALL_LAYERS, BL_ALWAYS, BL_DIM_KV_A, BL_DIM_HIDDEN, BL_LAYOUT_SAME },
     { LAYER "self_attn.kv_a_layernorm.weight", BLK "attn_kv_a_norm.weight", BL_ROLE_NORM,
       BL_ALL_LAYERS, BL_ALWAYS, BL_DIM_KV_LORA, BL_DIM_1, BL_LAYOUT_SAME },
-    { LAYER "self_attn.kv_b_proj.weight", BLK "attn_k_b.weight|" BLK "attn_v_b.weight",
-      BL_ROLE_ATTENTION, BL_ALL_LAYERS, BL_ALWAYS, BL_DIM_KV_B, BL_DIM_KV_LORA, BL_LAYOUT_KV_B },
+    { LAYER "self_attn.kv_b_proj.weight",
+      BLK "attn_k_b.weight|" BLK "attn_v_b.weight|" BLK "attn_kv_b.weight", BL_ROLE_ATTENTION,
+      BL_ALL_LAYERS, BL_ALWAYS, BL_DIM_KV_B, BL_DIM_KV_LORA, BL_LAYOUT_KV_B },
     { LAYER "self_attn.o_proj.weight", BLK "attn_output.weight", BL_ROLE_ATTENTION, BL_ALL_LAYERS,
       BL_ALWAYS, BL_DIM_HIDDEN, BL_DIM_O_MLA, BL_LAYOUT_SAME },
     /* mixture of experts */
@@ -178,13 +179,16 @@ static const bl_arch_row llama_rows[] = { COMMON_ROWS, GQA_ROWS(BL_LAYOUT_ROPE_P
 
 #define ROWS(table) (table), sizeof(table) / sizeof(*(table))
 
-/* model_type, gguf_name, hf_class, rows, mla, rope_interleaved, qkv_bias */
+/* model_type, gguf_name, hf_class, rows, mla, rope_interleaved, qkv_bias, rope_divisors */
 static const bl_arch archs[] = {
-    { "deepseek_v3", "deepseek2", "DeepseekV3ForCausalLM", ROWS(deepseek_rows), true, true, false },
-    { "deepseek_v2", "deepseek2", "DeepseekV2ForCausalLM", ROWS(deepseek_rows), true, true, false },
-    { "kimi_k2", "deepseek2", "DeepseekV3ForCausalLM", ROWS(deepseek_rows), true, true, false },
-    { "qwen2", "qwen2", "Qwen2ForCausalLM", ROWS(qwen2_rows), false, false, true },
-    { "llama", "llama", "LlamaForCausalLM", ROWS(llama_rows), false, false, false },
+    { "deepseek_v3", "deepseek2", "DeepseekV3ForCausalLM", ROWS(deepseek_rows), true, true, false,
+      false },
+    { "deepseek_v2", "deepseek2", "DeepseekV2ForCausalLM", ROWS(deepseek_rows), true, true, false,
+      false },
+    { "kimi_k2", "deepseek2", "DeepseekV3ForCausalLM", ROWS(deepseek_rows), true, true, false,
+      false },
+    { "qwen2", "qwen2", "Qwen2ForCausalLM", ROWS(qwen2_rows), false, false, true, false },
+    { "llama", "llama", "LlamaForCausalLM", ROWS(llama_rows), false, false, false, true },
 };
 
 const bl_arch *bl_arch_by_model_type(const char *model_type)
@@ -346,6 +350,16 @@ const bl_arch_row *bl_arch_match(const bl_arch *arch, const char *name, int32_t 
     return NULL;
 }
 
+const bl_arch_row *bl_arch_match_gguf(const bl_arch *arch, const char *gguf_name)
+{
+    int32_t layer, expert;
+
+    for (size_t i = 0; i < arch->n_rows; i++)
+        if (arch->row[i].gguf && match_pattern(arch->row[i].gguf, gguf_name, &layer, &expert))
+            return &arch->row[i];
+    return NULL;
+}
+
 bool bl_arch_expand(char *buffer, size_t n, const char *pattern, uint32_t layer, uint32_t expert)
 {
     size_t at = 0;
@@ -365,5 +379,23 @@ bool bl_arch_expand(char *buffer, size_t n, const char *pattern, uint32_t layer,
         buffer[at++] = *pattern++;
     }
     buffer[at] = '\0';
+    return true;
+}
+
+bool bl_arch_kv_b_names(const char *name[3], char *buffer, size_t n, const bl_arch_row *row,
+                        uint32_t layer)
+{
+    char *end;
+
+    assert(row->layout == BL_LAYOUT_KV_B);
+    if (!bl_arch_expand(buffer, n, row->gguf, layer, 0))
+        return false;
+    for (int i = 0; i < 3; i++) {
+        name[i] = buffer;
+        end = strchr(buffer, '|');
+        if (end)
+            *end = '\0';
+        buffer = end ? end + 1 : buffer;
+    }
     return true;
 }

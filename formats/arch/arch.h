@@ -77,7 +77,7 @@ typedef enum bl_layout {
 
 typedef struct bl_arch_row {
     const char *name; /* canonical; "{L}" layer, "{E}" expert */
-    const char *gguf; /* GGUF name; "{L}"; NULL: not exported. KV_B: "a|b" for k_b and v_b */
+    const char *gguf; /* GGUF name; "{L}"; NULL: not exported. KV_B: "k_b|v_b|whole" */
     bl_role role;
     bl_where where;
     bl_when when;
@@ -94,6 +94,7 @@ typedef struct bl_arch {
     bool mla;              /* multi-head latent attention */
     bool rope_interleaved; /* in the Hugging Face checkpoint */
     bool qkv_bias;         /* when config.json does not say */
+    bool rope_divisors;    /* GGUF has a tensor of them (formats/arch/rope.h) */
 } bl_arch;
 
 const bl_arch *bl_arch_by_model_type(const char *model_type); /* NULL: unknown */
@@ -110,6 +111,16 @@ bool bl_arch_row_applies(const bl_arch_row *row, const bl_config *config, uint32
  */
 const bl_arch_row *bl_arch_match(const bl_arch *arch, const char *name, int32_t *layer,
                                  int32_t *expert);
+
+/* The row whose tensor has this GGUF name; NULL when none does, and for the halves of KV_B. */
+const bl_arch_row *bl_arch_match_gguf(const bl_arch *arch, const char *gguf_name);
+
+/*
+ * The GGUF names of a KV_B row in this layer: k_b, v_b, and the whole that old files have instead;
+ * they point into buffer (n bytes). False when it is too small.
+ */
+bool bl_arch_kv_b_names(const char *name[3], char *buffer, size_t n, const bl_arch_row *row,
+                        uint32_t layer);
 
 /* Expand "{L}" and "{E}" into buffer (n bytes); false when it does not fit. */
 bool bl_arch_expand(char *buffer, size_t n, const char *pattern, uint32_t layer, uint32_t expert);

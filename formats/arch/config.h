@@ -20,7 +20,8 @@ typedef enum bl_rope_scaling {
     BL_ROPE_PLAIN,
     BL_ROPE_LINEAR,
     BL_ROPE_YARN,
-    BL_ROPE_LLAMA3
+    BL_ROPE_LLAMA3,
+    BL_ROPE_DIVISORS /* of each frequency, as GGUF keeps the former */
 } bl_rope_scaling;
 typedef enum bl_router_scoring { BL_ROUTER_SOFTMAX, BL_ROUTER_SIGMOID } bl_router_scoring;
 
@@ -55,6 +56,7 @@ typedef struct bl_config {
     double rope_original_context; /* original_max_position_embeddings */
     double yarn_beta_fast, yarn_beta_slow, yarn_mscale, yarn_mscale_all_dim;
     double llama3_low_freq_factor, llama3_high_freq_factor;
+    const float *rope_divisors; /* head_dim / 2, of the checkpoint's memory; NULL: not DIVISORS */
 
     /* mixture of experts: n_experts > 0 */
     uint32_t n_experts, n_experts_used, n_shared_experts;

@@ -79,7 +79,7 @@ static bl_status read_config(bl_ckpt *ckpt, struct bl_err *err)
 
     if (ckpt->is_gguf) {
         ckpt->has_config = true;
-        return bl_gguf_read_config(&ckpt->config, ckpt->container, err);
+        return bl_gguf_read_config(&ckpt->config, &ckpt->arena, ckpt->container, err);
     }
     rc = bl_container_side_file(ckpt->container, "config.json", &text, &n, err);
     if (rc != BL_OK || !text)
@@ -205,16 +205,25 @@ static bl_status build_table(bl_ckpt *ckpt, struct bl_err *err)
 
 bl_status bl_ckpt_open(bl_ckpt **out, const char *path, struct bl_err *err)
 {
+    bl_container *container = NULL;
+    bl_status rc = open_container(&container, path, err);
+
+    return rc == BL_OK ? bl_ckpt_of(out, container, err) : rc;
+}
+
+bl_status bl_ckpt_of(bl_ckpt **out, bl_container *container, struct bl_err *err)
+{
     bl_ckpt *ckpt = bl_calloc(1, sizeof(*ckpt));
     bl_status rc;
 
-    if (!ckpt)
-        return bl_fail_nomem(err, path);
-    rc = open_container(&ckpt->container, path, err);
-    if (rc == BL_OK) {
-        ckpt->is_gguf = strcmp(ckpt->container->kind, "gguf") == 0;
-        rc = read_config(ckpt, err);
+    if (!ckpt) {
+        rc = bl_fail_nomem(err, container->path);
+        bl_container_close(container);
+        return rc;
     }
+    ckpt->container = container;
+    ckpt->is_gguf = strcmp(container->kind, "gguf") == 0;
+    rc = read_config(ckpt, err);
     if (rc == BL_OK)
         rc = build_table(ckpt, err);
     if (rc != BL_OK) {

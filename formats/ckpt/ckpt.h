@@ -42,6 +42,9 @@ typedef struct bl_tensor {
  * tensor is found and its shape checked; no weight is read. The caller closes it.
  */
 BL_MUST_USE bl_status bl_ckpt_open(bl_ckpt **out, const char *path, struct bl_err *err);
+
+/* The same from a container, which is taken over: closed with the checkpoint, or on failure. */
+BL_MUST_USE bl_status bl_ckpt_of(bl_ckpt **out, bl_container *container, struct bl_err *err);
 void bl_ckpt_close(bl_ckpt *ckpt);
 
 const char *bl_ckpt_path(const bl_ckpt *ckpt);

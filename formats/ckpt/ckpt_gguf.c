@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/size.h"
+#include "formats/arch/rope.h"
 #include "formats/hfquant/hfquant.h"
 
 #include <inttypes.h>
@@ -33,15 +34,23 @@ static bl_status complain(const struct listing *l, size_t stored, const char *wh
                    l->gguf->stored[stored].name, what);
 }
 
-static bl_status find(size_t *out, const struct listing *l, const char *name)
+/* Whether the file has this tensor; if so it is taken. */
+static bool take(size_t *out, const struct listing *l, const char *name)
 {
     uint32_t i;
 
     if (!bl_map_get(&i, &l->by_name, name, strlen(name)))
-        return bl_fail(l->err, BL_E_FORMAT, "%s: tensor '%s' is missing", l->gguf->path, name);
+        return false;
     *out = i;
     l->taken[i] = true;
-    return BL_OK;
+    return true;
+}
+
+static bl_status find(size_t *out, const struct listing *l, const char *name)
+{
+    if (take(out, l, name))
+        return BL_OK;
+    return bl_fail(l->err, BL_E_FORMAT, "%s: tensor '%s' is missing", l->gguf->path, name);
 }
 
 static bl_status grow(struct listing *l)
@@ -96,24 +105,42 @@ static bool has_shape(const bl_stored *t, uint32_t ndim, uint64_t d0, uint64_t d
            (ndim < 3 || t->dim[2] == d2);
 }
 
+/*
+ * The form before the split. Some files have both, for programs of either age: the whole is
+ * enough, and the halves say nothing else.
+ */
+static bl_status list_whole_kv_b(struct listing *l, const char *name, size_t whole,
+                                 const char *const gguf_name[3])
+{
+    const bl_gguf_place place = { .layout = BL_LAYOUT_SAME, .stored = { whole, whole } };
+    const bl_stored *t = &l->gguf->stored[whole];
+    size_t half;
+
+    (void)take(&half, l, gguf_name[0]);
+    (void)take(&half, l, gguf_name[1]);
+    return append(l, name, t->ndim, t->dim, whole, t->n_bytes, &place, 1);
+}
+
 static bl_status list_kv_b(struct listing *l, const bl_arch_row *row, uint32_t layer)
 {
     const bl_config *c = l->config;
     const bl_kv_b s = { c->qk_nope_head_dim, c->v_head_dim, c->kv_lora_rank };
     const uint64_t dim[2] = { bl_arch_dim(c, row->rows), bl_arch_dim(c, row->cols) };
     bl_gguf_place place = { .layout = BL_LAYOUT_KV_B, .kv_b = s };
-    char names[NAME_BYTES], name[NAME_BYTES], *bar;
+    char buffer[NAME_BYTES], name[NAME_BYTES];
+    const char *gguf_name[3];
     const bl_stored *k, *v;
+    size_t whole;
     bl_status rc;
 
-    if (!bl_arch_expand(names, sizeof(names), row->gguf, layer, 0) ||
+    if (!bl_arch_kv_b_names(gguf_name, buffer, sizeof(buffer), row, layer) ||
         !bl_arch_expand(name, sizeof(name), row->name, layer, 0))
         return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
-    bar = strchr(names, '|');
-    *bar = '\0';
-    rc = find(&place.stored[0], l, names);
+    if (take(&whole, l, gguf_name[2]))
+        return list_whole_kv_b(l, name, whole, gguf_name);
+    rc = find(&place.stored[0], l, gguf_name[0]);
     if (rc == BL_OK)
-        rc = find(&place.stored[1], l, bar + 1);
+        rc = find(&place.stored[1], l, gguf_name[1]);
     if (rc != BL_OK)
         return rc;
     k = &l->gguf->stored[place.stored[0]];
@@ -184,7 +211,10 @@ static bl_status list_known(struct listing *l)
 {
     const bl_config *c = l->config;
     bl_status rc = BL_OK;
+    size_t i_divisors;
 
+    if (c->rope_scaling == BL_ROPE_DIVISORS)
+        (void)take(&i_divisors, l, BL_ROPE_TENSOR); /* configuration, and read as such */
     for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
         if (c->arch->row[i].where == BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, 0))
             rc = list_row(l, &c->arch->row[i], 0);
@@ -233,41 +263,16 @@ bl_status bl_gguf_list(bl_tensor **tensors, bl_gguf_place **places, size_t *n, b
     return rc;
 }
 
-/* Rows of a stored tensor, as a matrix that a view can read. */
-static bl_status read_stored(const void *context, const void *tensor, uint64_t row, uint64_t n_rows,
-                             float *out, struct bl_err *err)
-{
-    const bl_container *gguf = context;
-    const bl_stored *t = tensor;
-    bl_parts parts = { .name = t->name,
-                       .type_name = bl_dtype_name(t->dtype),
-                       .coding = BL_CODING_PLAIN,
-                       .values = (size_t)(t - gguf->stored),
-                       .scales = (size_t)(t - gguf->stored),
-                       .dtype = t->dtype,
-                       .ndim = t->ndim };
-
-    memcpy(parts.dim, t->dim, sizeof(parts.dim));
-    return bl_hfquant_read_rows(gguf, &parts, row, n_rows, out, err);
-}
-
-static bl_rows stored_rows(const bl_container *gguf, size_t i)
-{
-    const bl_stored *t = &gguf->stored[i];
-
-    return (bl_rows){ read_stored, gguf, t, t->dim[t->ndim - 1] };
-}
-
 bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
                             const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
                             struct bl_err *err)
 {
-    const bl_rows first = stored_rows(gguf, place->stored[0]);
+    const bl_rows first = bl_hfquant_stored_rows(gguf, place->stored[0]);
     bl_rows second;
 
     switch (place->layout) {
     case BL_LAYOUT_KV_B:
-        second = stored_rows(gguf, place->stored[1]);
+        second = bl_hfquant_stored_rows(gguf, place->stored[1]);
         return bl_view_kv_b(&first, &second, place->kv_b, row, n_rows, out, err);
     case BL_LAYOUT_ROPE_PAIRS:
         if (tensor->ndim == 1)

@@ -41,6 +41,17 @@ typedef enum bl_dtype {
     BL_C64,
     BL_Q8_0, /* block encodings: formats/block */
     BL_Q4_0,
+    BL_Q4_1,
+    BL_Q5_0,
+    BL_Q5_1,
+    BL_Q2_K,
+    BL_Q3_K,
+    BL_Q4_K,
+    BL_Q5_K,
+    BL_Q6_K,
+    BL_IQ4_NL,
+    BL_IQ4_XS,
+    BL_MXFP4,
     BL_DTYPE_COUNT
 } bl_dtype;
 

@@ -6,7 +6,18 @@
 
 #include "base/clones.h"
 #include "base/size.h"
+#include "formats/block/iq4_nl.h"
+#include "formats/block/iq4_xs.h"
+#include "formats/block/mxfp4.h"
+#include "formats/block/q2_k.h"
+#include "formats/block/q3_k.h"
 #include "formats/block/q4_0.h"
+#include "formats/block/q4_1.h"
+#include "formats/block/q4_k.h"
+#include "formats/block/q5_0.h"
+#include "formats/block/q5_1.h"
+#include "formats/block/q5_k.h"
+#include "formats/block/q6_k.h"
 #include "formats/block/q8_0.h"
 #include "formats/dtype/float_bits.h"
 
@@ -81,6 +92,17 @@ static const bl_dtype_traits table[BL_DTYPE_COUNT] = {
     [BL_C64] = { "C64", 1, 8, true, -1, NULL },
     [BL_Q8_0] = { "Q8_0", BL_Q8_0_LEN, sizeof(bl_q8_0), false, 8, bl_q8_0_to_f32 },
     [BL_Q4_0] = { "Q4_0", BL_Q4_0_LEN, sizeof(bl_q4_0), false, 2, bl_q4_0_to_f32 },
+    [BL_Q4_1] = { "Q4_1", BL_Q4_1_LEN, sizeof(bl_q4_1), false, 3, bl_q4_1_to_f32 },
+    [BL_Q5_0] = { "Q5_0", BL_Q5_0_LEN, sizeof(bl_q5_0), false, 6, bl_q5_0_to_f32 },
+    [BL_Q5_1] = { "Q5_1", BL_Q5_1_LEN, sizeof(bl_q5_1), false, 7, bl_q5_1_to_f32 },
+    [BL_Q2_K] = { "Q2_K", BL_Q2_K_LEN, sizeof(bl_q2_k), false, 10, bl_q2_k_to_f32 },
+    [BL_Q3_K] = { "Q3_K", BL_Q3_K_LEN, sizeof(bl_q3_k), false, 11, bl_q3_k_to_f32 },
+    [BL_Q4_K] = { "Q4_K", BL_Q4_K_LEN, sizeof(bl_q4_k), false, 12, bl_q4_k_to_f32 },
+    [BL_Q5_K] = { "Q5_K", BL_Q5_K_LEN, sizeof(bl_q5_k), false, 13, bl_q5_k_to_f32 },
+    [BL_Q6_K] = { "Q6_K", BL_Q6_K_LEN, sizeof(bl_q6_k), false, 14, bl_q6_k_to_f32 },
+    [BL_IQ4_NL] = { "IQ4_NL", BL_IQ4_NL_LEN, sizeof(bl_iq4_nl), false, 20, bl_iq4_nl_to_f32 },
+    [BL_IQ4_XS] = { "IQ4_XS", BL_IQ4_XS_LEN, sizeof(bl_iq4_xs), false, 23, bl_iq4_xs_to_f32 },
+    [BL_MXFP4] = { "MXFP4", BL_MXFP4_LEN, sizeof(bl_mxfp4), false, 39, bl_mxfp4_to_f32 },
 };
 
 const bl_dtype_traits *bl_dtype_traits_of(bl_dtype dtype)

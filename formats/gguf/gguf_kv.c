@@ -136,6 +136,12 @@ bl_gguf_string bl_gguf_kv_string_at(const bl_gguf_kv *kv, uint64_t i)
     return (bl_gguf_string){ .bytes = (const char *)p + 8, .n = (size_t)bl_load_u64(p) };
 }
 
+const char *bl_gguf_kv_numbers(const bl_gguf_kv *kv)
+{
+    assert(kv->elem != BL_GGUF_STRING);
+    return (const char *)value_at(kv, 0);
+}
+
 int32_t bl_gguf_kv_i32_at(const bl_gguf_kv *kv, uint64_t i)
 {
     assert(kv->elem == BL_GGUF_I32);

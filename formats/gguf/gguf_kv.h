@@ -81,6 +81,9 @@ int32_t bl_gguf_kv_i32_at(const bl_gguf_kv *kv, uint64_t i);
 uint32_t bl_gguf_kv_u32_at(const bl_gguf_kv *kv, uint64_t i);
 float bl_gguf_kv_f32_at(const bl_gguf_kv *kv, uint64_t i);
 
+/* The bytes of all values of a number, bool, or non-empty array of them, as they lie in the file. */
+const char *bl_gguf_kv_numbers(const bl_gguf_kv *kv);
+
 /* The value for people: a number, a string as it is, or "129280 x string" for an array. */
 void bl_gguf_kv_describe(bl_text *out, const bl_gguf_kv *kv);
 

@@ -6,6 +6,7 @@
 #ifndef BL_FORMATS_GGUF_METADATA_H
 #define BL_FORMATS_GGUF_METADATA_H
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "formats/arch/config.h"
 #include "formats/ckpt/container.h"
@@ -37,10 +38,17 @@ BL_MUST_USE bl_status bl_gguf_put_tokenizer(bl_gguf_writer *w, const bl_tokenize
                                             const bl_config *config, struct bl_err *err);
 
 /*
- * The configuration that a file's metadata describe. BL_E_UNSUPPORTED for an architecture that no
- * table describes, BL_E_FORMAT for a key that is missing, of the wrong type or absurd.
+ * All metadata of another file, in its order, with the two keys of a quantization adjusted: what is
+ * written has file_type.
  */
-BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, const bl_container *gguf,
+void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
+                             bl_gguf_file_type file_type);
+
+/*
+ * The configuration that a file's metadata describe; what it points to lies in the arena.
+ * BL_E_UNSUPPORTED for an architecture that no table describes, BL_E_FORMAT for a key that is missing, of the wrong type or absurd.
+ */
+BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, bl_arena *arena, const bl_container *gguf,
                                           struct bl_err *err);
 
 #endif

@@ -7,11 +7,15 @@
 #include "formats/gguf/gguf_metadata.h"
 
 #include "formats/arch/arch.h"
+#include "formats/gguf/gguf_reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { KEY_BYTES = 128, QUANTIZATION_VERSION = 2 };
+
+static const char file_type_key[] = "general.file_type";
+static const char version_key[] = "general.quantization_version";
 
 /* The writer and the architecture's name, which begins every key of a network. */
 struct keys {
@@ -67,9 +71,13 @@ static void put_attention(struct keys *k, const bl_config *c)
 
 static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err)
 {
+    bool plain;
+
     put_f32(k, "rope.freq_base", c->rope_theta);
     switch (c->rope_scaling) {
     case BL_ROPE_PLAIN:
+    case BL_ROPE_LLAMA3: /* a tensor says it: BL_ROPE_TENSOR */
+    case BL_ROPE_DIVISORS:
         return BL_OK;
     case BL_ROPE_YARN:
         break;
@@ -77,11 +85,10 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
         put_string(k, "rope.scaling.type", "linear");
         put_f32(k, "rope.scaling.factor", c->rope_factor);
         return BL_OK;
-    case BL_ROPE_LLAMA3:
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "llama3 rotary scaling is not written to GGUF yet (rope_freqs.weight)");
     }
-    if (c->yarn_mscale != c->yarn_mscale_all_dim)
+    /* Grouped queries without mscale_all_dim: the paper's temperature, and the loader's default. */
+    plain = c->kv_lora_rank == 0 && c->yarn_mscale_all_dim == 0;
+    if (c->yarn_mscale != c->yarn_mscale_all_dim && !plain)
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "YaRN with mscale other than mscale_all_dim is not written to GGUF");
     put_string(k, "rope.scaling.type", "yarn");
@@ -90,7 +97,8 @@ static bl_status put_rope(struct keys *k, const bl_config *c, struct bl_err *err
     put_f32(k, "rope.scaling.yarn_beta_fast", c->yarn_beta_fast);
     put_f32(k, "rope.scaling.yarn_beta_slow", c->yarn_beta_slow);
     /* The loader divides by the 0.1 of the YaRN paper's 0.1 ln(s) + 1. */
-    put_f32(k, "rope.scaling.yarn_log_multiplier", 0.1 * c->yarn_mscale_all_dim);
+    if (!plain)
+        put_f32(k, "rope.scaling.yarn_log_multiplier", 0.1 * c->yarn_mscale_all_dim);
     return BL_OK;
 }
 
@@ -117,8 +125,8 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
 
     bl_gguf_put_string(w, "general.architecture", k.arch, strlen(k.arch));
     bl_gguf_put_string(w, "general.type", "model", 5);
-    bl_gguf_put_u32(w, "general.file_type", file_type);
-    bl_gguf_put_u32(w, "general.quantization_version", QUANTIZATION_VERSION);
+    bl_gguf_put_u32(w, file_type_key, file_type);
+    bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
     put_u32(&k, "block_count", c->n_layers);
     put_u32(&k, "context_length", c->max_position_embeddings);
     put_u32(&k, "embedding_length", c->hidden_size);
@@ -128,4 +136,25 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
     if (c->n_experts > 0)
         put_experts(&k, c);
     return put_rope(&k, c, err);
+}
+
+void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
+                             bl_gguf_file_type file_type)
+{
+    const bl_gguf_meta *meta = bl_gguf_meta_of(gguf);
+
+    for (size_t i = 0; i < bl_gguf_n_kv(meta); i++) {
+        const bl_gguf_kv *kv = bl_gguf_kv_at(meta, i);
+
+        if (strcmp(kv->key, file_type_key) == 0)
+            bl_gguf_put_u32(w, file_type_key, file_type);
+        else if (strcmp(kv->key, version_key) == 0)
+            bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
+        else if (strcmp(kv->key, "general.alignment") != 0) /* the writer's business */
+            bl_gguf_put_kv(w, kv);
+    }
+    if (!bl_gguf_find(meta, file_type_key))
+        bl_gguf_put_u32(w, file_type_key, file_type);
+    if (!bl_gguf_find(meta, version_key))
+        bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
 }

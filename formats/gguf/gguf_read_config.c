@@ -5,6 +5,7 @@
 #include "formats/gguf/gguf_metadata.h"
 
 #include "formats/arch/arch.h"
+#include "formats/arch/rope.h"
 #include "formats/gguf/gguf_reader.h"
 
 #include <inttypes.h>
@@ -91,16 +92,18 @@ static bool string_is(struct reader *r, const bl_gguf_kv *kv, const char *text)
 static void read_mla(bl_config *c, struct reader *r)
 {
     const uint32_t many = 1 << 20;
+    /* Before the split of kv_b the plain keys were those of a head. */
+    const bool whole = !find(r, "attention.key_length_mla");
     uint32_t key_length;
 
     c->kv_lora_rank = get_u32(r, "attention.kv_lora_rank", 1, many, REQUIRED);
     c->q_lora_rank = get_u32(r, "attention.q_lora_rank", 0, many, 0);
     c->qk_rope_head_dim = get_u32(r, "rope.dimension_count", 2, 1 << 14, REQUIRED);
-    if (!find(r, "attention.key_length_mla"))
-        complain(r, BL_E_UNSUPPORTED, "is missing: the older form with attn_kv_b is not read yet");
-    key_length = get_u32(r, "attention.key_length_mla", c->qk_rope_head_dim + 1, 1 << 15, REQUIRED);
+    key_length = get_u32(r, whole ? "attention.key_length" : "attention.key_length_mla",
+                         c->qk_rope_head_dim + 1, 1 << 15, REQUIRED);
     c->qk_nope_head_dim = key_length - c->qk_rope_head_dim;
-    c->v_head_dim = get_u32(r, "attention.value_length_mla", 1, 1 << 14, REQUIRED);
+    c->v_head_dim = get_u32(r, whole ? "attention.value_length" : "attention.value_length_mla", 1,
+                            1 << 14, REQUIRED);
     c->n_kv_heads = c->n_heads;
     c->latent_norm_eps = 1e-6; /* not in the metadata; llama.cpp takes rms_norm_eps for all */
 }
@@ -141,23 +144,53 @@ static bool has_tensor(const bl_container *gguf, const char *name)
     return bl_container_find(&i, gguf, name);
 }
 
+/* rope_freqs.weight: a divisor for each frequency, instead of what it follows from. */
+static bl_status read_divisors(bl_config *c, bl_arena *arena, const bl_container *gguf,
+                               struct bl_err *err)
+{
+    const uint32_t n = c->head_dim / 2;
+    const bl_stored *t;
+    float *divisor;
+    bl_status rc;
+    size_t i;
+
+    if (!bl_container_find(&i, gguf, BL_ROPE_TENSOR))
+        return BL_OK;
+    t = &gguf->stored[i];
+    if (!c->arch->rope_divisors || c->rope_scaling != BL_ROPE_PLAIN)
+        return bl_container_fail(err, BL_E_UNSUPPORTED, gguf, i,
+                                 "rotary divisors in this family, or beside another scaling, are "
+                                 "not handled");
+    if (t->dtype != BL_F32 || t->ndim != 1 || t->dim[0] != n)
+        return bl_container_fail(err, BL_E_FORMAT, gguf, i, "is not F32 [%" PRIu32 "]", n);
+    divisor = bl_arena_alloc(arena, n, sizeof(*divisor));
+    if (!divisor)
+        return bl_fail_nomem(err, gguf->path);
+    rc = bl_container_read(gguf, i, 0, divisor, n * sizeof(*divisor), err);
+    for (uint32_t k = 0; k < n && rc == BL_OK; k++)
+        if (!isfinite(divisor[k]) || divisor[k] <= 0)
+            rc = bl_container_fail(err, BL_E_FORMAT, gguf, i,
+                                   "value %" PRIu32 " is no divisor of a frequency", k);
+    c->rope_scaling = BL_ROPE_DIVISORS;
+    c->rope_divisors = divisor;
+    return rc;
+}
+
 static void read_rope(bl_config *c, struct reader *r)
 {
     const bl_gguf_kv *type = find(r, "rope.scaling.type");
 
-    if (r->rc == BL_OK && has_tensor(r->gguf, "rope_freqs.weight"))
-        r->rc = bl_fail(r->err, BL_E_UNSUPPORTED,
-                        "%s: tensor 'rope_freqs.weight': llama3 rotary scaling is not read from "
-                        "GGUF yet",
-                        r->gguf->path);
     c->rope_theta = get_f32(r, "rope.freq_base", 10000);
-    if (!type || string_is(r, type, "none"))
+    if (type && string_is(r, type, "none"))
         return;
-    c->rope_factor = get_f32(r, "rope.scaling.factor", 1);
     c->rope_original_context = get_u32(r, "rope.scaling.original_context_length", 0, UINT32_MAX,
                                        c->max_position_embeddings);
-    if (string_is(r, type, "linear")) {
-        c->rope_scaling = BL_ROPE_LINEAR;
+    c->rope_factor = get_f32(r, "rope.scale_linear", 0); /* the old name */
+    c->rope_factor = get_f32(r, "rope.scaling.factor", c->rope_factor);
+    if (c->rope_factor == 0)
+        c->rope_factor = 1;                      /* llama.cpp: 0 means none */
+    if (!type || string_is(r, type, "linear")) { /* linear where it does not say */
+        c->rope_scaling = c->rope_factor == 1 ? BL_ROPE_PLAIN : BL_ROPE_LINEAR;
     } else if (string_is(r, type, "yarn")) {
         c->rope_scaling = BL_ROPE_YARN;
         c->yarn_beta_fast = get_f32(r, "rope.scaling.yarn_beta_fast", 32);
@@ -176,12 +209,27 @@ static void read_rope(bl_config *c, struct reader *r)
 
 static void read_gqa(bl_config *c, struct reader *r)
 {
+    /* What llama.cpp computes with where it is there, and this program does not. */
+    static const char *const ignored[] = { "blk.0.attn_output.bias",   "blk.0.ffn_gate.bias",
+                                           "blk.0.ffn_up.bias",        "blk.0.ffn_down.bias",
+                                           "blk.0.attn_q_norm.weight", "output.bias",
+                                           "rope_factors_long.weight" };
     uint32_t by_default = c->n_heads ? c->hidden_size / c->n_heads : 0;
+    size_t at;
 
     c->n_kv_heads = get_u32(r, "attention.head_count_kv", 1, c->n_heads, c->n_heads);
     c->head_dim = get_u32(r, "attention.key_length", 2, 1 << 14, by_default);
     if (c->n_heads % c->n_kv_heads || c->head_dim % 2 || c->head_dim == 0)
         complain(r, BL_E_FORMAT, "does not fit the number of heads");
+    if (get_u32(r, "attention.value_length", 1, 1 << 14, c->head_dim) != c->head_dim ||
+        get_u32(r, "rope.dimension_count", 1, 1 << 14, c->head_dim) != c->head_dim)
+        complain(r, BL_E_UNSUPPORTED, "is not the head dimension");
+    if (get_u32(r, "expert_count", 0, 1 << 16, 0) > 0)
+        complain(r, BL_E_UNSUPPORTED, "is not 0: experts of this family are not handled");
+    c->qkv_bias = has_tensor(r->gguf, "blk.0.attn_q.bias");
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
+        if (r->rc == BL_OK && bl_container_find(&at, r->gguf, ignored[i]))
+            r->rc = bl_container_fail(r->err, BL_E_UNSUPPORTED, r->gguf, at, "is not handled");
 }
 
 static void read_vocabulary(bl_config *c, struct reader *r)
@@ -215,10 +263,13 @@ static void read_sizes(bl_config *c, struct reader *r)
     blocks = get_u32(r, "block_count", c->n_mtp_layers + 1, 1 << 12, REQUIRED);
     c->n_layers = blocks - c->n_mtp_layers;
     c->n_heads = get_u32(r, "attention.head_count", 1, 1 << 16, REQUIRED);
-    c->rms_norm_eps = get_f32(r, "attention.layer_norm_rms_epsilon", 1e-6);
+    if (!find(r, "attention.layer_norm_rms_epsilon"))
+        complain(r, BL_E_FORMAT, "is missing");
+    c->rms_norm_eps = get_f32(r, "attention.layer_norm_rms_epsilon", 0);
 }
 
-bl_status bl_gguf_read_config(bl_config *out, const bl_container *gguf, struct bl_err *err)
+bl_status bl_gguf_read_config(bl_config *out, bl_arena *arena, const bl_container *gguf,
+                              struct bl_err *err)
 {
     struct reader r = { .gguf = gguf, .meta = bl_gguf_meta_of(gguf), .rc = BL_OK, .err = err };
     const bl_gguf_kv *architecture = bl_gguf_find(r.meta, "general.architecture");
@@ -253,9 +304,10 @@ bl_status bl_gguf_read_config(bl_config *out, const bl_container *gguf, struct b
         }
     } else {
         read_gqa(&c, &r);
-        c.qkv_bias = has_tensor(gguf, "blk.0.attn_q.bias");
     }
     read_rope(&c, &r);
+    if (r.rc == BL_OK)
+        r.rc = read_divisors(&c, arena, gguf, err);
     if (r.rc == BL_OK)
         *out = c;
     return r.rc;

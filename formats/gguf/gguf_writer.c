@@ -170,6 +170,20 @@ void bl_gguf_put_f32s(bl_gguf_writer *w, const char *key, const float *value, si
         bl_text_add(&w->kv, (const char *)value, n * sizeof(*value));
 }
 
+void bl_gguf_put_kv(bl_gguf_writer *w, const bl_gguf_kv *kv)
+{
+    bool begun = kv->type == BL_GGUF_ARRAY ? begin_array(w, kv->key, kv->elem, (size_t)kv->n)
+                                           : begin_kv(w, kv->key, kv->type);
+
+    for (uint64_t i = 0; begun && kv->elem == BL_GGUF_STRING && i < kv->n; i++) {
+        bl_gguf_string s = bl_gguf_kv_string_at(kv, i);
+
+        add_string(&w->kv, s.bytes, s.n);
+    }
+    if (begun && kv->elem != BL_GGUF_STRING && kv->n > 0)
+        bl_text_add(&w->kv, bl_gguf_kv_numbers(kv), (size_t)kv->n * bl_gguf_type_bytes(kv->elem));
+}
+
 /* Bytes of a planned tensor; false, with the failure set, when GGUF cannot hold it. */
 static bool size_tensor(uint64_t *out, bl_gguf_writer *w, const char *name, bl_dtype dtype,
                         uint32_t ndim, const uint64_t *dim)

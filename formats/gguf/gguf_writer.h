@@ -40,6 +40,9 @@ void bl_gguf_put_strings(bl_gguf_writer *w, const char *key, const bl_gguf_strin
 void bl_gguf_put_i32s(bl_gguf_writer *w, const char *key, const int32_t *value, size_t n);
 void bl_gguf_put_f32s(bl_gguf_writer *w, const char *key, const float *value, size_t n);
 
+/* A pair of another file, of any type, as it is. */
+void bl_gguf_put_kv(bl_gguf_writer *w, const bl_gguf_kv *kv);
+
 /*
  * Declare the next tensor: a name of 1 to 63 bytes of printable ASCII, a type that GGUF has, 1 to 4
  * dimensions, outermost first, the last a multiple of the type's block.

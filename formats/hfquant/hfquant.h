@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "formats/arch/config.h"
 #include "formats/ckpt/container.h"
+#include "formats/view/view.h"
 
 typedef enum bl_coding { BL_CODING_PLAIN, BL_CODING_FP8_BLOCK, BL_CODING_INT4_GROUP } bl_coding;
 
@@ -46,5 +47,8 @@ BL_MUST_USE bl_status bl_hfquant_group(bl_parts **out, size_t *n_parts, bl_arena
 BL_MUST_USE bl_status bl_hfquant_read_rows(const bl_container *container, const bl_parts *parts,
                                            uint64_t row, uint64_t n_rows, float *out,
                                            struct bl_err *err);
+
+/* Stored tensor i, whose values are plain, as a matrix. Borrows the container. */
+bl_rows bl_hfquant_stored_rows(const bl_container *container, size_t i);
 
 #endif

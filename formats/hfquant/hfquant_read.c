@@ -185,3 +185,27 @@ bl_status bl_hfquant_read_rows(const bl_container *container, const bl_parts *pa
     }
     return read_plain(&r);
 }
+
+static bl_status read_stored(const void *context, const void *tensor, uint64_t row, uint64_t n_rows,
+                             float *out, struct bl_err *err)
+{
+    const bl_container *container = context;
+    const bl_stored *t = tensor;
+    bl_parts parts = { .name = t->name,
+                       .type_name = bl_dtype_name(t->dtype),
+                       .coding = BL_CODING_PLAIN,
+                       .values = (size_t)(t - container->stored),
+                       .scales = (size_t)(t - container->stored),
+                       .dtype = t->dtype,
+                       .ndim = t->ndim };
+
+    memcpy(parts.dim, t->dim, sizeof(parts.dim));
+    return bl_hfquant_read_rows(container, &parts, row, n_rows, out, err);
+}
+
+bl_rows bl_hfquant_stored_rows(const bl_container *container, size_t i)
+{
+    const bl_stored *t = &container->stored[i];
+
+    return (bl_rows){ read_stored, container, t, t->ndim > 0 ? t->dim[t->ndim - 1] : 1 };
+}

@@ -1,7 +1,15 @@
-# A GGUF file is measured, not converted; rotary divisors that would be ignored are refused.
+# A GGUF file becomes another one, tensor by tensor as it lies there; a folder it does not become.
+# Rotary divisors that are none are refused; how latent attention was stored before is read.
 "$BALEEN" convert "$DATA/nano-r1" -o a.gguf --dtype f32 >/dev/null
-"$BALEEN" convert a.gguf -o b.gguf
-echo "exit $?"
+"$BALEEN" convert a.gguf -o same.gguf --dtype f32
+cmp a.gguf same.gguf && echo "an F32 file is its own twin"
+"$BALEEN" convert "$DATA/nano-r1" -o bf16.gguf >/dev/null
+"$BALEEN" convert a.gguf -o b.gguf --dtype bf16 >/dev/null
+cmp bf16.gguf b.gguf && echo "and in BF16 that of the original"
+"$BALEEN" quantize "$DATA/nano-r1" -o q4.gguf --type q4_0 >/dev/null
+"$BALEEN" convert q4.gguf -o twin.gguf --dtype f32
+"$BALEEN" verify twin.gguf --against q4.gguf
+rm same.gguf bf16.gguf b.gguf q4.gguf twin.gguf
 "$BALEEN" convert a.gguf -o b --dtype f32
 echo "exit $?"
 "$BALEEN" quantize a.gguf -o b --type int4
@@ -19,10 +27,14 @@ pairs = [string("general.architecture") + struct.pack("<I", 8) + string("llama")
 for key in ("context_length", "embedding_length", "feed_forward_length", "vocab_size"):
     pairs.append(number(key, 64))
 pairs += [number("block_count", 1), number("attention.head_count", 2)]
+pairs.append(string("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5))
 tensor = string("rope_freqs.weight") + struct.pack("<IQIQ", 1, 16, 0, 0)
 head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(pairs)) + b"".join(pairs) + tensor
 open("llama3.gguf", "wb").write(head + bytes(-len(head) % 32) + bytes(64))
 PY
 "$BALEEN" inspect llama3.gguf
 echo "exit $?"
+"$BALEEN" verify "$DATA/gguf/toy-mla-whole.gguf" --against "$DATA/toy-mla"
+"$BALEEN" convert "$DATA/gguf/toy-llama.gguf" -o toy.gguf --dtype f32
+"$BALEEN" verify toy.gguf --against "$DATA/toy-llama"
 ls

@@ -224,7 +224,7 @@ CASES = [
     ("unsupported-version-4", "version 4", "no", "a version yet to come", file([A], ONE, D, version=4)),
     ("unsupported-version-0", "version 0", "no", "no version", file([A], ONE, D, version=0)),
     ("unsupported-big-endian", "big-endian", "yes", "version 3, counts and all in the other byte order", b"GGUF" + struct.pack(">IQQ", 3, 0, 0) + bytes(8)),
-    ("unsupported-type-q4-k", "type number 12", "yes", "Q4_K, a type that we do not know yet", file([A], [info("a", [256], 12)], pad(ramp(144)))),
+    ("unsupported-type-iq1-s", "type number 19", "yes", "IQ1_S, a type that we do not know yet", file([A], [info("a", [256], 19)], pad(ramp(50)))),
     ("unsupported-type-removed", "type number 4", "no", "Q4_2, a type that GGUF had once", file([A], [info("a", [32], 4)], D)),
     ("unsupported-type-max", "type number 4294967295", "no", "type 2^32 - 1", file([A], [info("a", [32], 0xFFFFFFFF)], D)),
     ("unsupported-nested-array", "an array of arrays", "yes", "an array of one array", file([A, kv("k", ARRAY, array(ARRAY, 1, array(U8, 1, b"\1")))], ONE, D)),

@@ -54,6 +54,27 @@ static int open_mla(void **state) /* no q_lora, one expert group, 20 heads */
     return open_golden(state, "data/toy-mla", "data/golden/toy-mla.safetensors");
 }
 
+/* The same networks in files that llama.cpp's converter wrote. */
+static int open_qwen2_gguf(void **state)
+{
+    return open_golden(state, "data/gguf/toy-qwen2.gguf", "data/golden/toy-qwen2.safetensors");
+}
+
+static int open_llama_gguf(void **state) /* q and k in pairs, frequencies' divisors as a tensor */
+{
+    return open_golden(state, "data/gguf/toy-llama.gguf", "data/golden/toy-llama.safetensors");
+}
+
+static int open_mla_gguf(void **state)
+{
+    return open_golden(state, "data/gguf/toy-mla.gguf", "data/golden/toy-mla.safetensors");
+}
+
+static int open_whole_mla_gguf(void **state) /* the older form, attn_kv_b */
+{
+    return open_golden(state, "data/gguf/toy-mla-whole.gguf", "data/golden/toy-mla.safetensors");
+}
+
 static const char *named_model, *named_values;
 
 static int open_named(void **state)
@@ -195,5 +216,9 @@ int main(int argc, char **argv)
     return cmocka_run_group_tests_name("nano-r1", r1, open_nano_r1, close_golden) +
            cmocka_run_group_tests_name("toy-qwen2", dense, open_qwen2, close_golden) +
            cmocka_run_group_tests_name("toy-llama", dense, open_llama, close_golden) +
-           cmocka_run_group_tests_name("toy-mla", mla, open_mla, close_golden);
+           cmocka_run_group_tests_name("toy-mla", mla, open_mla, close_golden) +
+           cmocka_run_group_tests_name("qwen2 GGUF", dense, open_qwen2_gguf, close_golden) +
+           cmocka_run_group_tests_name("llama GGUF", dense, open_llama_gguf, close_golden) +
+           cmocka_run_group_tests_name("MLA GGUF", mla, open_mla_gguf, close_golden) +
+           cmocka_run_group_tests_name("whole MLA GGUF", mla, open_whole_mla_gguf, close_golden);
 }

@@ -1,0 +1,24 @@
+/* q5_1.c - decode. */
+#include "formats/block/q5_1.h"
+
+#include "base/clones.h"
+#include "formats/dtype/float_bits.h"
+
+BL_CLONES
+void bl_q5_1_to_f32(float *out, const void *in, size_t n)
+{
+    const unsigned char *p = in; /* blocks in a file are not aligned */
+
+    for (size_t b = 0; b < n / BL_Q5_1_LEN; b++, p += sizeof(bl_q5_1), out += BL_Q5_1_LEN) {
+        float d = bl_f32_from_f16(bl_load_u16(p)), m = bl_f32_from_f16(bl_load_u16(p + 2));
+        const unsigned char *high = p + offsetof(bl_q5_1, high), *q = p + offsetof(bl_q5_1, q);
+
+        for (int j = 0; j < BL_Q5_1_LEN / 2; j++) {
+            int low = (q[j] & 15) | (high[j / 8] >> j % 8 & 1) << 4;
+            int upper = q[j] >> 4 | (high[2 + j / 8] >> j % 8 & 1) << 4;
+
+            out[j] = d * (float)low + m;
+            out[j + 16] = d * (float)upper + m;
+        }
+    }
+}
