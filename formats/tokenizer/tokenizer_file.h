@@ -1,10 +1,11 @@
 /*
  * tokenizer_file.h - tokenizer.json (and tokenizer_config.json) as plain tables.
  *
- * Byte-level BPE as published with DeepSeek, Qwen and Llama models: a vocabulary in the byte-level
- * alphabet of GPT-2, merges by rank, added tokens, split expressions. What these tables cannot
- * describe (Unigram, WordPiece, byte fallback, dropout, other normalizers and pre-tokenizers) is
- * BL_E_UNSUPPORTED, by name. Facts only: model/tokenizer applies them, the GGUF writer copies them.
+ * Byte-level BPE as published with DeepSeek, Qwen and Llama models: a vocabulary in
+ * the byte-level alphabet of GPT-2, merges by rank, added tokens, split expressions. What these
+ * tables cannot describe (Unigram, WordPiece, byte fallback, dropout, other normalizers and
+ * pre-tokenizers) is BL_E_UNSUPPORTED, by name. Facts only: model/tokenizer applies them, the GGUF
+ * writer copies them.
  *
  * Immutable after it was read: threads may share it.
  * Source: the files of the Python package `tokenizers` 0.23; formats are those of its 0.15 to 0.23.
@@ -49,7 +50,7 @@ typedef struct bl_split {
 
 typedef struct bl_tokenizer_file {
     bl_arena arena;
-    const char *name; /* for sentences: the path of tokenizer.json */
+    const char *name; /* for sentences: the path of the file it was read from */
 
     uint32_t n_ids; /* the largest id + 1: indices of token[] */
     bl_vocab_token *token;

@@ -4,13 +4,13 @@
 #ifndef BL_FORMATS_TOKENIZER_READ_H
 #define BL_FORMATS_TOKENIZER_READ_H
 
-#include "base/map.h"
 #include "formats/json/json.h"
+#include "formats/tokenizer/tokenizer_build.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
-/* tokenizer_vocab.c: "model" and "added_tokens". id_of: text -> id of every token. */
-BL_MUST_USE bl_status bl_tokenizer_read_vocab(bl_tokenizer_file *file, bl_map *id_of,
-                                              const bl_json_value *root, struct bl_err *err);
+/* tokenizer_vocab.c: "model" and "added_tokens". */
+BL_MUST_USE bl_status bl_tokenizer_read_vocab(bl_tokenizer_builder *b, const bl_json_value *root,
+                                              struct bl_err *err);
 
 /* tokenizer_pipeline.c: "normalizer", "pre_tokenizer", "decoder", "post_processor". */
 BL_MUST_USE bl_status bl_tokenizer_read_pipeline(bl_tokenizer_file *file, const bl_map *id_of,
