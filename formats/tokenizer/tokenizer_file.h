@@ -1,7 +1,7 @@
 /*
  * tokenizer_file.h - tokenizer.json (and tokenizer_config.json) as plain tables.
  *
- * Byte-level BPE as published with DeepSeek, Qwen and Llama models: a vocabulary in
+ * Byte-level BPE as published with DeepSeek, Qwen, Llama, GPT-2 and SmolLM models: a vocabulary in
  * the byte-level alphabet of GPT-2, merges by rank, added tokens, split expressions. What these
  * tables cannot describe (Unigram, WordPiece, byte fallback, dropout, other normalizers and
  * pre-tokenizers) is BL_E_UNSUPPORTED, by name. Facts only: model/tokenizer applies them, the GGUF
@@ -60,6 +60,7 @@ typedef struct bl_tokenizer_file {
     bl_added_token *added;
 
     bool ignore_merges; /* a piece that is a token of the model is taken whole */
+    bool emits_unk;     /* a byte without a token becomes an unknown token; else it is left out */
     bool nfc;           /* text is brought to Unicode normal form C first */
     uint32_t n_splits;
     bl_split split[BL_TOKENIZER_MAX_SPLITS];

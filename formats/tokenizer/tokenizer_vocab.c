@@ -50,6 +50,7 @@ static bl_status check_model(bl_tokenizer_file *file, const bl_json_value *model
     for (size_t i = 0; i < sizeof(features) / sizeof(*features); i++)
         if (is_set(model, features[i]))
             return unsupported(file, err, features[i]);
+    file->emits_unk = is_set(model, "unk_token");
     return bl_tokenizer_flag(&file->ignore_merges, file, model, "ignore_merges", false, err);
 }
 
