@@ -19,8 +19,13 @@
 
 #include <cmocka.h>
 
-static const char *const directories[] = { "nano-r1", "tokenizer/tiny-r1", "tokenizer/tiny-qwen2",
-                                           "tokenizer/tiny-llama", "tokenizer/deepseek-v3" };
+static const char *const directories[] = { "nano-r1",
+                                           "tokenizer/tiny-r1",
+                                           "tokenizer/tiny-qwen2",
+                                           "tokenizer/tiny-llama",
+                                           "tokenizer/deepseek-v3",
+                                           "tokenizer/tiny-gpt2",
+                                           "tokenizer/tiny-smollm" };
 enum { N_DIRECTORIES = sizeof(directories) / sizeof(*directories), DEEPSEEK = 4 };
 
 static bl_tokenizer *tokenizers[N_DIRECTORIES];
