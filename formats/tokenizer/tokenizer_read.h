@@ -20,6 +20,9 @@ BL_MUST_USE bl_status bl_tokenizer_read_pipeline(bl_tokenizer_file *file, const 
 BL_MUST_USE bl_status bl_tokenizer_read_config(bl_tokenizer_file *file, const bl_map *id_of,
                                                const bl_json_value *root, struct bl_err *err);
 
+/* tokenizer_pre.c: whether tokenizers with these split expressions put BOS in front by themselves. */
+bool bl_tokenizer_adds_bos(const bl_tokenizer_file *file);
+
 /* The "type" of a component, "" when it has none; NULL when value is absent or null. */
 const char *bl_tokenizer_type_of(const bl_json_value *value);
 
