@@ -1,7 +1,10 @@
-# A GGUF file is measured, not converted; rotary divisors that would be ignored are refused.
+# A GGUF file becomes another one, never a folder; rotary divisors that would be ignored are refused.
 "$BALEEN" convert "$DATA/nano-r1" -o a.gguf --dtype f32 >/dev/null
-"$BALEEN" convert a.gguf -o b.gguf
-echo "exit $?"
+"$BALEEN" convert a.gguf -o b.gguf --dtype f32 >/dev/null
+cmp a.gguf b.gguf && echo "the same bytes"
+"$BALEEN" quantize "$DATA/nano-r1" -o c.gguf --type q8_0 >/dev/null
+"$BALEEN" quantize a.gguf -o d.gguf --type q8_0 >/dev/null
+cmp c.gguf d.gguf && echo "the same bytes"
 "$BALEEN" convert a.gguf -o b --dtype f32
 echo "exit $?"
 "$BALEEN" quantize a.gguf -o b --type int4
