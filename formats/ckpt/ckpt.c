@@ -37,8 +37,11 @@ struct bl_ckpt {
     bl_map by_name;
 };
 
-/* Which reader the file wants, by its first bytes. */
-static bl_status open_file(bl_container **out, const char *path, struct bl_err *err)
+typedef bl_status open_function(bl_container **out, const char *path, struct bl_err *err);
+
+/* Which reader the file wants, by its first bytes; open_gguf is the one for GGUF. */
+static bl_status open_file(bl_container **out, const char *path, open_function *open_gguf,
+                           struct bl_err *err)
 {
     unsigned char magic[8] = { 0 };
     bl_source *source = NULL;
@@ -51,7 +54,7 @@ static bl_status open_file(bl_container **out, const char *path, struct bl_err *
     if (rc != BL_OK)
         return rc;
     if (memcmp(magic, "GGUF", 4) == 0)
-        return bl_gguf_open(out, path, err);
+        return open_gguf(out, path, err);
     if (bl_bln_has_magic(magic, BL_BLN_SUPERBLOCK))
         return bl_bln_open(out, path, err);
     /* Otherwise the length of a header, of at most 100 MB, and its first byte. */
@@ -70,7 +73,7 @@ static bool is_folder(const char *path)
 
 static bl_status open_container(bl_container **out, const char *path, struct bl_err *err)
 {
-    return is_folder(path) ? bl_hf_open(out, path, err) : open_file(out, path, err);
+    return is_folder(path) ? bl_hf_open(out, path, err) : open_file(out, path, bl_gguf_open, err);
 }
 
 static bl_status read_config(bl_ckpt *ckpt, struct bl_err *err)
@@ -356,7 +359,7 @@ bl_status bl_ckpt_open_tokenizer(bl_tokenizer_file **out, const char *path, stru
 
     if (is_folder(path))
         return bl_tokenizer_file_open(out, path, err);
-    rc = open_file(&container, path, err);
+    rc = open_file(&container, path, bl_gguf_open_metadata, err);
     if (rc == BL_OK)
         rc = tokenizer_of(out, container, err);
     bl_container_close(container);

@@ -82,7 +82,7 @@ BL_MUST_USE bl_status bl_ckpt_tokenizer_file(bl_tokenizer_file **out, const bl_c
 
 /*
  * The same from a path, without a look at the network: a folder needs nothing but its
- * tokenizer.json, a GGUF file no tensors.
+ * tokenizer.json, and of a GGUF file only the metadata are read.
  */
 BL_MUST_USE bl_status bl_ckpt_open_tokenizer(bl_tokenizer_file **out, const char *path,
                                              struct bl_err *err);

@@ -50,8 +50,8 @@ static bl_status check_model(const struct reader *r)
     rc = bl_gguf_kv_string(&model, kv, r->err);
     if (rc == BL_OK && (model.n != 4 || memcmp(model.bytes, "gpt2", 4) != 0))
         rc = bl_fail(r->err, BL_E_UNSUPPORTED,
-                     "%s: a tokenizer of model '%.*s' is not supported, only byte-level BPE "
-                     "('gpt2')",
+                     "%s: 'tokenizer.ggml.model': a tokenizer of kind '%.*s' is not supported, "
+                     "only byte-level BPE ('gpt2')",
                      r->name, (int)(model.n < 32 ? model.n : 32), model.bytes);
     return rc;
 }

@@ -274,8 +274,10 @@ static void refuses_what_it_cannot_use(void **state)
         struct vocabulary v;
     } cases[] = {
         { BL_E_UNSUPPORTED, "holds no tokenizer", { AB, MERGE } },
-        { BL_E_UNSUPPORTED, "model 'llama'", { .model = "llama", AB, MERGE } },
-        { BL_E_UNSUPPORTED, "model 'gpt22'", { .model = "gpt22", AB, MERGE } },
+        { BL_E_UNSUPPORTED,
+          "'tokenizer.ggml.model': a tokenizer of kind 'llama'",
+          { .model = "llama", AB, MERGE } },
+        { BL_E_UNSUPPORTED, "kind 'gpt22'", { .model = "gpt22", AB, MERGE } },
         { BL_E_UNSUPPORTED, "expressions 'gpt'", { .model = "gpt2", .pre = "gpt", AB, MERGE } },
         { BL_E_UNSUPPORTED, "expressions ''", { .model = "gpt2", .pre = "", AB, MERGE } },
         { BL_E_FORMAT, "tokens' is missing", { GOOD, MERGE } },
