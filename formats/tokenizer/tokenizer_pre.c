@@ -46,25 +46,26 @@ struct pre {
 /* llama.cpp leaves out the last alternative of GPT2 everywhere: the gap is the same piece. */
 static const struct pre pres[] = {
     { .name = "deepseek-v3",
-      .others = "joyai-llm",
+      .others = "joyai-llm,hunyuan-dense,hy_v4",
       .expression = { "\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
                       "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
                       "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
                       "\\s*[\r\n]+|\\s+(?!\\S)|\\s+" } },
     { .name = "qwen2",
-      .others = "deepseek-r1-qwen",
+      .others = "deepseek-r1-qwen,kormo,f2llmv2,megrez,hunyuan,solar-open,stablelm2,grok-2",
       .expression = { CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" SPACES_AND_SYMBOLS } },
     { .name = "qwen35",
       .expression = { CONTRACTIONS
                       "[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}|"
                       " ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
     { .name = "llama-bpe",
-      .others = "llama3,llama-v3",
+      .others = "llama3,llama-v3,falcon3,falcon-h1,pixtral,midm-2.0,lfm2,jina-v5-nano",
       .ignore_merges = true,
       .add_bos = true,
       .expression = { CONTRACTIONS
                       "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
     { .name = "dbrx",
+      .others = "smaug-bpe",
       .expression = { CONTRACTIONS
                       "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
     { .name = "deepseek-llm",
@@ -73,8 +74,12 @@ static const struct pre pres[] = {
                       HAN, "\\p{N}" } },
     { .name = "deepseek-coder",
       .expression = { "[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", HAN, "\\p{N}" } },
-    { .name = "smollm", .others = "starcoder,refact,command-r", .expression = { "\\p{N}", GPT2 } },
-    { .name = "gpt-2", .others = "mpt", .expression = { GPT2 } },
+    { .name = "smollm",
+      .others = "starcoder,refact,command-r,codeshell,exaone,minerva-7b,mellum2",
+      .expression = { "\\p{N}", GPT2 } },
+    { .name = "gpt-2",
+      .others = "mpt,olmo,jais,trillion,granite-docling,exaone4,phi-2,gigachat,a.x-4.0,mellum",
+      .expression = { GPT2 } },
     { .name = "falcon", .expression = { "[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]" } },
     { .name = "default",
       .expression = { "[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
