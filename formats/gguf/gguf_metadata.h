@@ -56,9 +56,9 @@ BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, const bl_container *gg
 
 /*
  * The tokenizer in a file's metadata, whether or not it has tensors; the caller frees it. Ids are
- * those of llama.cpp on the same file. BL_E_UNSUPPORTED when there is none, when it is no byte-level
- * BPE, or for split expressions that no table describes; BL_E_FORMAT for a key that is missing, of
- * the wrong type, or contradicts another.
+ * those of llama.cpp on the same file, but for a few texts (docs/tokenizer.md). BL_E_UNSUPPORTED when
+ * there is none, when it is no byte-level BPE, or for split expressions that no table describes;
+ * BL_E_FORMAT for a key that is missing, of the wrong type, or contradicts another.
  */
 BL_MUST_USE bl_status bl_gguf_read_tokenizer(bl_tokenizer_file **out, const bl_container *gguf,
                                              struct bl_err *err);
