@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct options {
     bl_common common;
@@ -121,22 +120,6 @@ static bl_status run(const bl_tokenizer *tokenizer, const struct options *o, str
     return rc;
 }
 
-/* A folder needs nothing but its tokenizer.json; other containers are opened as checkpoints. */
-static bl_status open_tables(bl_tokenizer_file **out, const char *path, struct bl_err *err)
-{
-    struct stat st;
-    bl_ckpt *ckpt = NULL;
-    bl_status rc;
-
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return bl_tokenizer_file_open(out, path, err);
-    rc = bl_ckpt_open(&ckpt, path, err);
-    if (rc == BL_OK)
-        rc = bl_ckpt_tokenizer_file(out, ckpt, err);
-    bl_ckpt_close(ckpt);
-    return rc;
-}
-
 int bl_cmd_tokenize(const bl_command *command, int argc, char **argv)
 {
     struct options o = { 0 };
@@ -157,7 +140,7 @@ int bl_cmd_tokenize(const bl_command *command, int argc, char **argv)
 
     if (early != BL_CLI_RUN)
         return early;
-    rc = open_tables(&file, path, &err);
+    rc = bl_ckpt_open_tokenizer(&file, path, &err);
     if (rc == BL_OK)
         rc = bl_tokenizer_new(&tokenizer, file, &err);
     if (rc == BL_OK && o.bos && file->bos < 0)

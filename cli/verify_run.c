@@ -21,7 +21,7 @@ static const bl_ckpt *test_of(const bl_verify_report *report)
     return report->reference ? report->model : NULL;
 }
 
-/* The tokenizer of the first model that has one: GGUF files carry theirs in another form. */
+/* The tokenizer of the first model that has one that can be used. */
 static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *base, const bl_ckpt *test,
                                 struct bl_err *err)
 {
@@ -30,8 +30,7 @@ static bl_status find_tokenizer(bl_tokenizer_file **out, const bl_ckpt *base, co
     if (rc == BL_E_UNSUPPORTED && test && bl_ckpt_tokenizer_file(out, test, NULL) == BL_OK)
         return BL_OK;
     if (rc == BL_E_UNSUPPORTED && !test)
-        return bl_fail(err, rc, "%s: no tokenizer.json here; name the source with --against",
-                       bl_ckpt_path(base));
+        bl_err_prefix(err, "no tokenizer to use (name the source with --against)");
     return rc;
 }
 

@@ -6,8 +6,6 @@
 #include "formats/gguf/gguf_writer.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
-#include <string.h>
-
 static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
 {
     return bl_gguf_writer_write(context, bytes, n, err);
@@ -21,9 +19,6 @@ static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_fi
 
     if (rc == BL_OK)
         rc = bl_ckpt_tokenizer_file(&tokenizer, ckpt, err);
-    if (rc == BL_E_UNSUPPORTED && strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0)
-        rc = bl_fail(err, rc, "%s: a GGUF file is not made from another one; use its source",
-                     bl_ckpt_path(ckpt));
     if (rc == BL_OK)
         rc = bl_gguf_put_tokenizer(w, tokenizer, bl_ckpt_config(ckpt), err);
     bl_tokenizer_file_free(tokenizer);

@@ -35,3 +35,18 @@ bl_status bl_check_add(bl_check_result *r, bl_finding_kind kind, struct bl_err *
         kind != BL_FINDING_NOTE && kind != BL_FINDING_SIDE_FILE && kind != BL_FINDING_SUM;
     return BL_OK;
 }
+
+bl_status bl_check_read_tokenizer(bl_tokenizer_file **out, bl_check_result *result,
+                                  const bl_ckpt *ckpt, struct bl_err *err)
+{
+    struct bl_err here = { 0 };
+    bl_status rc = bl_ckpt_tokenizer_file(out, ckpt, &here);
+
+    if (rc == BL_E_FORMAT)
+        return bl_check_add(result, BL_FINDING_SIDE_FILE, err, "%s", here.text);
+    if (rc == BL_E_UNSUPPORTED)
+        return bl_check_add(result, BL_FINDING_NOTE, err, "%s", here.text);
+    if (rc != BL_OK && err)
+        *err = here;
+    return rc;
+}

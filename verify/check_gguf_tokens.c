@@ -1,6 +1,7 @@
 /*
- * check_gguf_tokens.c - the tokenizer of a GGUF file against its embedding: a token without a row
- * is read past the end of a matrix by some loaders and refused by others.
+ * check_gguf_tokens.c - the tokenizer of a GGUF file: whether it can be used, and against its
+ * embedding: a token without a row is read past the end of a matrix by some loaders and refused by
+ * others.
  */
 #include "verify/check_side_files.h"
 
@@ -45,11 +46,22 @@ static bl_status check_special(bl_check_result *r, const bl_gguf_kv *kv, uint64_
                         n_tokens - 1);
 }
 
+/* What else would keep it from being used; a fault that is found already would be named again. */
+static bl_status check_tables(bl_check_result *r, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    bl_tokenizer_file *tokenizer = NULL;
+    bl_status rc = bl_check_read_tokenizer(&tokenizer, r, ckpt, err);
+
+    bl_tokenizer_file_free(tokenizer);
+    return rc;
+}
+
 bl_status bl_check_gguf_tokens(bl_check_result *r, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const bl_gguf_meta *meta = bl_gguf_meta_of(bl_ckpt_container(ckpt));
     const bl_gguf_kv *tokens = meta ? bl_gguf_find(meta, PREFIX "tokens") : NULL;
     uint64_t vocab_size = bl_ckpt_config(ckpt)->vocab_size;
+    size_t n_faults = r->n_faults;
     bl_status rc;
 
     if (!tokens)
@@ -61,5 +73,5 @@ bl_status bl_check_gguf_tokens(bl_check_result *r, const bl_ckpt *ckpt, struct b
         rc = check_list(r, meta, PREFIX "scores", tokens->n, err);
     for (size_t i = 0; i < bl_gguf_n_kv(meta) && rc == BL_OK; i++)
         rc = check_special(r, bl_gguf_kv_at(meta, i), vocab_size, err);
-    return rc;
+    return rc == BL_OK && r->n_faults == n_faults ? check_tables(r, ckpt, err) : rc;
 }

@@ -111,20 +111,6 @@ static bl_status load_json(struct sides *s, const char *name, struct bl_err *err
     return BL_OK;
 }
 
-static bl_status load_tokenizer(struct sides *s, struct bl_err *err)
-{
-    struct bl_err here = { 0 };
-    bl_status rc = bl_ckpt_tokenizer_file(&s->tokenizer, s->ckpt, &here);
-
-    if (rc == BL_E_FORMAT)
-        return bl_check_add(s->result, BL_FINDING_SIDE_FILE, err, "%s", here.text);
-    if (rc == BL_E_UNSUPPORTED)
-        return bl_check_add(s->result, BL_FINDING_NOTE, err, "%s", here.text);
-    if (rc != BL_OK && err)
-        *err = here;
-    return rc;
-}
-
 static bl_status load(struct sides *s, struct bl_err *err)
 {
     const bl_container *c = bl_ckpt_container(s->ckpt);
@@ -146,7 +132,7 @@ static bl_status load(struct sides *s, struct bl_err *err)
                               name);
     }
     if (rc == BL_OK && has_tokenizer && !s->bad_tokenizer_config)
-        rc = load_tokenizer(s, err);
+        rc = bl_check_read_tokenizer(&s->tokenizer, s->result, s->ckpt, err);
     return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "formats/arch/config_compare.h"
 
 #include "formats/arch/arch.h"
+#include "formats/arch/rope.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -16,7 +17,8 @@ typedef enum relevance {
     ALWAYS,
     GQA,
     MLA,
-    SCALED,   /* a rotary scaling other than none */
+    NAMED,    /* rotary scalings by their names and numbers, not by divisors */
+    SCALED,   /* such ones other than none */
     EXTENDED, /* one that knows the original context */
     YARN,
     YARN_BOTH_MSCALES, /* the ratio of both scales the rotation */
@@ -55,7 +57,7 @@ static const config_field fields[] = {
     FIELD("qk_rope_head_dim", qk_rope_head_dim, U32, MLA),
     FIELD("v_head_dim", v_head_dim, U32, MLA),
     FIELD("rope_theta", rope_theta, F64, ALWAYS),
-    FIELD("rope_scaling.type", rope_scaling, SCALING, ALWAYS),
+    FIELD("rope_scaling.type", rope_scaling, SCALING, NAMED),
     FIELD("rope_scaling.factor", rope_factor, F64, SCALED),
     FIELD("rope_scaling.original_max_position_embeddings", rope_original_context, F64, EXTENDED),
     FIELD("rope_scaling.beta_fast", yarn_beta_fast, F64, YARN),
@@ -87,6 +89,14 @@ static bool same_scaling(const bl_config *a, const bl_config *b, bl_rope_scaling
     return a->rope_scaling == scaling && b->rope_scaling == scaling;
 }
 
+/* Divisors out of a file stand for any scaling but YaRN, which is no division. */
+static bool by_divisors(const bl_config *a, const bl_config *b)
+{
+    bool any = a->rope_scaling == BL_ROPE_DIVISORS || b->rope_scaling == BL_ROPE_DIVISORS;
+
+    return any && a->rope_scaling != BL_ROPE_YARN && b->rope_scaling != BL_ROPE_YARN;
+}
+
 static bool matters(relevance where, const bl_config *a, const bl_config *b)
 {
     bool yarn = same_scaling(a, b, BL_ROPE_YARN);
@@ -98,8 +108,11 @@ static bool matters(relevance where, const bl_config *a, const bl_config *b)
         return !a->arch->mla;
     case MLA:
         return a->arch->mla;
+    case NAMED:
+        return !by_divisors(a, b);
     case SCALED:
-        return a->rope_scaling != BL_ROPE_PLAIN && b->rope_scaling != BL_ROPE_PLAIN;
+        return !by_divisors(a, b) && a->rope_scaling != BL_ROPE_PLAIN &&
+               b->rope_scaling != BL_ROPE_PLAIN;
     case EXTENDED:
         return yarn || same_scaling(a, b, BL_ROPE_LLAMA3);
     case YARN:
@@ -128,7 +141,8 @@ static const char *scaling_name(bl_rope_scaling scaling)
     static const char *const names[] = { [BL_ROPE_PLAIN] = "none",
                                          [BL_ROPE_LINEAR] = "linear",
                                          [BL_ROPE_YARN] = "yarn",
-                                         [BL_ROPE_LLAMA3] = "llama3" };
+                                         [BL_ROPE_LLAMA3] = "llama3",
+                                         [BL_ROPE_DIVISORS] = "divisors" };
 
     return names[scaling];
 }
@@ -177,6 +191,27 @@ static bool differs(bl_config_difference *d, const config_field *f, const bl_con
     return !close_enough(a, b);
 }
 
+/* The first pair of dimensions that turns otherwise. */
+static bool divisors_differ(bl_config_difference *d, const bl_config *test,
+                            const bl_config *reference)
+{
+    uint32_t dim = test->head_dim;
+
+    if (!by_divisors(test, reference) || reference->head_dim != dim)
+        return false;
+    for (uint32_t pair = 0; pair < dim / 2; pair++) {
+        double a = bl_rope_divisor(test, pair, dim), b = bl_rope_divisor(reference, pair, dim);
+
+        if (close_enough(a, b))
+            continue;
+        d->field = "the divisor of a rotary frequency";
+        snprintf(d->test, sizeof(d->test), "%.6g (pair %" PRIu32 ")", a, pair);
+        snprintf(d->reference, sizeof(d->reference), "%.9g", b);
+        return true;
+    }
+    return false;
+}
+
 size_t bl_config_compare(bl_config_difference out[BL_CONFIG_MAX_DIFFERENCES], const bl_config *test,
                          const bl_config *reference)
 {
@@ -192,5 +227,5 @@ size_t bl_config_compare(bl_config_difference out[BL_CONFIG_MAX_DIFFERENCES], co
         if (matters(fields[i].where, test, reference) &&
             differs(&out[n], &fields[i], test, reference))
             n++;
-    return n;
+    return n + divisors_differ(&out[n], test, reference);
 }

@@ -37,8 +37,11 @@ struct bl_ckpt {
     bl_map by_name;
 };
 
-/* Which reader the file wants, by its first bytes. */
-static bl_status open_file(bl_container **out, const char *path, struct bl_err *err)
+typedef bl_status open_function(bl_container **out, const char *path, struct bl_err *err);
+
+/* Which reader the file wants, by its first bytes; open_gguf is the one for GGUF. */
+static bl_status open_file(bl_container **out, const char *path, open_function *open_gguf,
+                           struct bl_err *err)
 {
     unsigned char magic[8] = { 0 };
     bl_source *source = NULL;
@@ -51,7 +54,7 @@ static bl_status open_file(bl_container **out, const char *path, struct bl_err *
     if (rc != BL_OK)
         return rc;
     if (memcmp(magic, "GGUF", 4) == 0)
-        return bl_gguf_open(out, path, err);
+        return open_gguf(out, path, err);
     if (bl_bln_has_magic(magic, BL_BLN_SUPERBLOCK))
         return bl_bln_open(out, path, err);
     /* Otherwise the length of a header, of at most 100 MB, and its first byte. */
@@ -61,13 +64,16 @@ static bl_status open_file(bl_container **out, const char *path, struct bl_err *
     return bl_hf_open(out, path, err);
 }
 
-static bl_status open_container(bl_container **out, const char *path, struct bl_err *err)
+static bool is_folder(const char *path)
 {
     struct stat st;
 
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return bl_hf_open(out, path, err);
-    return open_file(out, path, err);
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bl_status open_container(bl_container **out, const char *path, struct bl_err *err)
+{
+    return is_folder(path) ? bl_hf_open(out, path, err) : open_file(out, path, bl_gguf_open, err);
 }
 
 static bl_status read_config(bl_ckpt *ckpt, struct bl_err *err)
@@ -325,23 +331,46 @@ bl_status bl_ckpt_side_file(const bl_ckpt *ckpt, const char *name, char **out, s
     return bl_container_side_file(ckpt->container, name, out, n_bytes, err);
 }
 
-bl_status bl_ckpt_tokenizer_file(bl_tokenizer_file **out, const bl_ckpt *ckpt, struct bl_err *err)
+static bl_status tokenizer_of(bl_tokenizer_file **out, const bl_container *container,
+                              struct bl_err *err)
 {
     char *json = NULL, *config = NULL, *name = NULL;
     size_t n_json = 0, n_config = 0;
-    bl_status rc = bl_ckpt_side_file(ckpt, "tokenizer.json", &json, &n_json, err);
+    bl_status rc;
 
+    if (bl_gguf_meta_of(container))
+        return bl_gguf_read_tokenizer(out, container, err);
+    rc = bl_container_side_file(container, "tokenizer.json", &json, &n_json, err);
     if (rc == BL_OK && !json)
-        rc = bl_fail(err, BL_E_UNSUPPORTED, "%s: no tokenizer.json", bl_ckpt_path(ckpt));
+        rc = bl_fail(err, BL_E_UNSUPPORTED, "%s: no tokenizer.json", container->path);
     if (rc == BL_OK)
-        rc = bl_ckpt_side_file(ckpt, "tokenizer_config.json", &config, &n_config, err);
+        rc = bl_container_side_file(container, "tokenizer_config.json", &config, &n_config, err);
     if (rc == BL_OK) {
-        name = bl_format("%s/tokenizer.json", bl_ckpt_path(ckpt));
+        name = bl_format("%s/tokenizer.json", container->path);
         rc = name ? bl_tokenizer_file_parse(out, name, json, n_json, config, n_config, err)
                   : bl_fail_nomem(err, "tokenizer.json");
     }
     bl_free(name);
     bl_free(json);
     bl_free(config);
+    return rc;
+}
+
+bl_status bl_ckpt_tokenizer_file(bl_tokenizer_file **out, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    return tokenizer_of(out, ckpt->container, err);
+}
+
+bl_status bl_ckpt_open_tokenizer(bl_tokenizer_file **out, const char *path, struct bl_err *err)
+{
+    bl_container *container = NULL;
+    bl_status rc;
+
+    if (is_folder(path))
+        return bl_tokenizer_file_open(out, path, err);
+    rc = open_file(&container, path, bl_gguf_open_metadata, err);
+    if (rc == BL_OK)
+        rc = tokenizer_of(out, container, err);
+    bl_container_close(container);
     return rc;
 }

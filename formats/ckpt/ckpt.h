@@ -77,10 +77,17 @@ BL_MUST_USE bl_status bl_ckpt_side_file(const bl_ckpt *ckpt, const char *name, c
                                         size_t *n_bytes, struct bl_err *err);
 
 /*
- * The tokenizer's tables, from tokenizer.json and tokenizer_config.json beside the weights. The
- * caller frees them. BL_E_UNSUPPORTED when the checkpoint has no tokenizer.json.
+ * The tokenizer's tables, from tokenizer.json and tokenizer_config.json beside the weights, or from
+ * the metadata of a GGUF file. The caller frees them. BL_E_UNSUPPORTED when there is no tokenizer.
  */
 BL_MUST_USE bl_status bl_ckpt_tokenizer_file(bl_tokenizer_file **out, const bl_ckpt *ckpt,
+                                             struct bl_err *err);
+
+/*
+ * The same from a path, without a look at the network: a folder needs nothing but its
+ * tokenizer.json, and of a GGUF file only the metadata are read.
+ */
+BL_MUST_USE bl_status bl_ckpt_open_tokenizer(bl_tokenizer_file **out, const char *path,
                                              struct bl_err *err);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * gguf_metadata.h - a configuration and a tokenizer as GGUF metadata, and a configuration back.
+ * gguf_metadata.h - a configuration and a tokenizer as GGUF metadata, and both back.
  *
  * Keys, their exact types, and the quirks of llama.cpp's loader: see docs/format-gguf.md.
  */
@@ -21,6 +21,17 @@ typedef enum bl_gguf_file_type {
     BL_GGUF_FILE_Q8_0 = 7,
     BL_GGUF_FILE_BF16 = 32
 } bl_gguf_file_type;
+
+/* llama.cpp's kinds of tokens (tokenizer.ggml.token_type). */
+typedef enum bl_gguf_token_type {
+    BL_GGUF_TOKEN_UNDEFINED = 0,
+    BL_GGUF_TOKEN_NORMAL = 1,
+    BL_GGUF_TOKEN_UNKNOWN = 2,
+    BL_GGUF_TOKEN_CONTROL = 3,
+    BL_GGUF_TOKEN_USER_DEFINED = 4,
+    BL_GGUF_TOKEN_UNUSED = 5,
+    BL_GGUF_TOKEN_BYTE = 6
+} bl_gguf_token_type;
 
 /*
  * general.* and <architecture>.*. Fails with BL_E_UNSUPPORTED where GGUF cannot say what the
@@ -50,5 +61,14 @@ void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
  */
 BL_MUST_USE bl_status bl_gguf_read_config(bl_config *out, bl_arena *arena, const bl_container *gguf,
                                           struct bl_err *err);
+
+/*
+ * The tokenizer in a file's metadata, whether or not it has tensors; the caller frees it. Ids are
+ * those of llama.cpp on the same file, but for a few texts (docs/tokenizer.md). BL_E_UNSUPPORTED when
+ * there is none, when it is no byte-level BPE, or for split expressions that no table describes;
+ * BL_E_FORMAT for a key that is missing, of the wrong type, or contradicts another.
+ */
+BL_MUST_USE bl_status bl_gguf_read_tokenizer(bl_tokenizer_file **out, const bl_container *gguf,
+                                             struct bl_err *err);
 
 #endif

@@ -9,9 +9,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* llama.cpp's kinds of tokens. */
-enum { TOKEN_NORMAL = 1, TOKEN_CONTROL = 3, TOKEN_USER_DEFINED = 4, TOKEN_UNUSED = 5 };
-
 /* <|...|> with either bar: markers that chat templates use, control tokens whatever they claim. */
 static bool looks_special(const char *text, size_t n)
 {
@@ -27,10 +24,10 @@ static int32_t token_type(const bl_tokenizer_file *t, uint32_t id)
     const bl_vocab_token *token = &t->token[id];
 
     if (token->added < 0)
-        return TOKEN_NORMAL;
+        return BL_GGUF_TOKEN_NORMAL;
     return t->added[token->added].special || looks_special(token->text, token->n_bytes)
-               ? TOKEN_CONTROL
-               : TOKEN_USER_DEFINED;
+               ? BL_GGUF_TOKEN_CONTROL
+               : BL_GGUF_TOKEN_USER_DEFINED;
 }
 
 static bl_status put_tokens(bl_gguf_writer *w, const bl_tokenizer_file *t, uint32_t vocab_size,
@@ -51,7 +48,7 @@ static bl_status put_tokens(bl_gguf_writer *w, const bl_tokenizer_file *t, uint3
         if (!text[id].bytes)
             return bl_fail_nomem(err, "tokenizer metadata");
         text[id].n = strlen(text[id].bytes);
-        type[id] = TOKEN_UNUSED;
+        type[id] = BL_GGUF_TOKEN_UNUSED;
     }
     bl_gguf_put_strings(w, "tokenizer.ggml.tokens", text, vocab_size);
     bl_gguf_put_i32s(w, "tokenizer.ggml.token_type", type, vocab_size);

@@ -265,7 +265,7 @@ static bl_status locate_data(struct gguf *g, struct bl_err *err)
     return BL_OK;
 }
 
-static bl_status parse(struct gguf *g, struct bl_err *err)
+static bl_status parse(struct gguf *g, bool with_tensors, struct bl_err *err)
 {
     uint64_t n_tensors = 0, n_kv = 0;
     bl_status rc = parse_preamble(g, &n_tensors, &n_kv, err);
@@ -273,6 +273,8 @@ static bl_status parse(struct gguf *g, struct bl_err *err)
     if (rc == BL_OK)
         rc = bl_gguf_meta_parse(&g->meta, &g->cursor, n_kv, err);
     g->meta.bytes = g->cursor.bytes;
+    if (!with_tensors)
+        return rc;
     if (rc == BL_OK)
         rc = read_file_keys(g, err);
     if (rc == BL_OK)
@@ -338,7 +340,8 @@ static void close_gguf(bl_container *container)
 static const struct bl_container_ops ops = { read_tensor, no_side_file, close_gguf,
                                              prefetch_tensor };
 
-bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_err *err)
+static bl_status open_source(bl_container **out, bl_source *source, bool with_tensors,
+                             struct bl_err *err)
 {
     struct gguf *g = bl_calloc(1, sizeof(*g));
     const char *slash = strrchr(source->name, '/');
@@ -350,7 +353,7 @@ bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_e
         return rc;
     }
     g->source = g->cursor.source = source;
-    rc = parse(g, err);
+    rc = parse(g, with_tensors, err);
     if (rc != BL_OK) {
         close_gguf(&g->base);
         return rc;
@@ -371,12 +374,25 @@ bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_e
     return BL_OK;
 }
 
+bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_err *err)
+{
+    return open_source(out, source, true, err);
+}
+
 bl_status bl_gguf_open(bl_container **out, const char *path, struct bl_err *err)
 {
     bl_source *source = NULL;
     bl_status rc = bl_source_open(&source, path, err);
 
-    return rc == BL_OK ? bl_gguf_open_source(out, source, err) : rc;
+    return rc == BL_OK ? open_source(out, source, true, err) : rc;
+}
+
+bl_status bl_gguf_open_metadata(bl_container **out, const char *path, struct bl_err *err)
+{
+    bl_source *source = NULL;
+    bl_status rc = bl_source_open(&source, path, err);
+
+    return rc == BL_OK ? open_source(out, source, false, err) : rc;
 }
 
 const bl_gguf_meta *bl_gguf_meta_of(const bl_container *container)

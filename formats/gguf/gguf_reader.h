@@ -28,7 +28,14 @@ BL_MUST_USE bl_status bl_gguf_open(bl_container **out, const char *path, struct 
 BL_MUST_USE bl_status bl_gguf_open_source(bl_container **out, bl_source *source,
                                           struct bl_err *err);
 
-/* The metadata of a container that bl_gguf_open() made; NULL for other kinds. Borrowed. */
+/*
+ * The same without tensors: only the metadata are read and checked. What follows them may be of any
+ * type, incomplete, or the first shard of many.
+ */
+BL_MUST_USE bl_status bl_gguf_open_metadata(bl_container **out, const char *path,
+                                            struct bl_err *err);
+
+/* The metadata of a container that these functions made; NULL for other kinds. Borrowed. */
 const bl_gguf_meta *bl_gguf_meta_of(const bl_container *container);
 
 #endif

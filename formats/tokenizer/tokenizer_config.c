@@ -51,11 +51,10 @@ bl_status bl_tokenizer_read_config(bl_tokenizer_file *file, const bl_map *id_of,
                                    const bl_json_value *root, struct bl_err *err)
 {
     const char *template = find_template(root);
-    const char *pre = bl_tokenizer_gguf_pre(file);
     bl_status rc;
 
     /* A Llama 3 tokenizer puts BOS in front unless told otherwise; llama.cpp does the same. */
-    if (pre && strcmp(pre, "llama-bpe") == 0)
+    if (bl_tokenizer_adds_bos(file))
         file->add_bos = true;
     if (!root)
         return BL_OK;

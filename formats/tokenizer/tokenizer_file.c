@@ -55,17 +55,15 @@ bl_status bl_tokenizer_flag(bool *out, const bl_tokenizer_file *file, const bl_j
     return bl_fail(err, BL_E_FORMAT, "%s: '%s' is neither true nor false", file->name, key);
 }
 
-static bl_status read_tables(bl_tokenizer_file *file, const bl_json_value *root,
+static bl_status read_tables(bl_tokenizer_builder *b, const bl_json_value *root,
                              const bl_json_value *config, struct bl_err *err)
 {
-    bl_map id_of = { 0 };
-    bl_status rc = bl_tokenizer_read_vocab(file, &id_of, root, err);
+    bl_status rc = bl_tokenizer_read_vocab(b, root, err);
 
     if (rc == BL_OK)
-        rc = bl_tokenizer_read_pipeline(file, &id_of, root, err);
+        rc = bl_tokenizer_read_pipeline(b->file, &b->id_of, root, err);
     if (rc == BL_OK)
-        rc = bl_tokenizer_read_config(file, &id_of, config, err);
-    bl_map_release(&id_of);
+        rc = bl_tokenizer_read_config(b->file, &b->id_of, config, err);
     return rc;
 }
 
@@ -73,30 +71,24 @@ bl_status bl_tokenizer_file_parse(bl_tokenizer_file **out, const char *name, con
                                   size_t n_json, const char *config, size_t n_config,
                                   struct bl_err *err)
 {
-    bl_tokenizer_file *file = bl_calloc(1, sizeof(*file));
+    bl_tokenizer_builder b;
     bl_json *root = NULL, *side = NULL;
-    bl_status rc;
+    bl_status rc = bl_tokenizer_build_new(&b, name, "'vocab'", err);
 
-    if (!file)
-        return bl_fail_nomem(err, name);
-    file->bos = file->eos = file->pad = file->unk = -1;
-    file->name = bl_arena_strdup(&file->arena, name);
-    rc = file->name ? bl_json_parse(&root, name, json, n_json, 0, err) : bl_fail_nomem(err, name);
+    if (rc != BL_OK)
+        return rc;
+    rc = bl_json_parse(&root, name, json, n_json, 0, err);
     if (rc == BL_OK && config) {
         rc = bl_json_parse(&side, "tokenizer_config.json", config, n_config, 0, err);
         if (rc != BL_OK)
             bl_err_prefix(err, "%s", name);
     }
     if (rc == BL_OK)
-        rc = read_tables(file, bl_json_root(root), side ? bl_json_root(side) : NULL, err);
+        rc = read_tables(&b, bl_json_root(root), side ? bl_json_root(side) : NULL, err);
     bl_json_free(root);
     bl_json_free(side);
-    if (rc != BL_OK) {
-        bl_tokenizer_file_free(file);
-        return rc;
-    }
-    *out = file;
-    return BL_OK;
+    bl_tokenizer_build_end(out, &b, rc != BL_OK);
+    return rc;
 }
 
 /* The text of directory/name; *out stays NULL when an optional file is missing. */

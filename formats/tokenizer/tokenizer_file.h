@@ -1,10 +1,12 @@
 /*
- * tokenizer_file.h - tokenizer.json (and tokenizer_config.json) as plain tables.
+ * tokenizer_file.h - tokenizer.json (and tokenizer_config.json) as plain tables. formats/gguf makes
+ * the same tables of the tokenizer in a GGUF file.
  *
- * Byte-level BPE as published with DeepSeek, Qwen and Llama models: a vocabulary in the byte-level
- * alphabet of GPT-2, merges by rank, added tokens, split expressions. What these tables cannot
- * describe (Unigram, WordPiece, byte fallback, dropout, other normalizers and pre-tokenizers) is
- * BL_E_UNSUPPORTED, by name. Facts only: model/tokenizer applies them, the GGUF writer copies them.
+ * Byte-level BPE as published with DeepSeek, Qwen, Llama, GPT-2 and SmolLM models: a vocabulary in
+ * the byte-level alphabet of GPT-2, merges by rank, added tokens, split expressions. What these
+ * tables cannot describe (Unigram, WordPiece, byte fallback, dropout, other normalizers and
+ * pre-tokenizers) is BL_E_UNSUPPORTED, by name. Facts only: model/tokenizer applies them, the GGUF
+ * writer copies them.
  *
  * Immutable after it was read: threads may share it.
  * Source: the files of the Python package `tokenizers` 0.23; formats are those of its 0.15 to 0.23.
@@ -49,7 +51,7 @@ typedef struct bl_split {
 
 typedef struct bl_tokenizer_file {
     bl_arena arena;
-    const char *name; /* for sentences: the path of tokenizer.json */
+    const char *name; /* for sentences: the path of the file it was read from */
 
     uint32_t n_ids; /* the largest id + 1: indices of token[] */
     bl_vocab_token *token;
@@ -59,11 +61,12 @@ typedef struct bl_tokenizer_file {
     bl_added_token *added;
 
     bool ignore_merges; /* a piece that is a token of the model is taken whole */
+    bool emits_unk;     /* a byte without a token becomes an unknown token; else it is left out */
     bool nfc;           /* text is brought to Unicode normal form C first */
     uint32_t n_splits;
     bl_split split[BL_TOKENIZER_MAX_SPLITS];
 
-    /* From tokenizer_config.json; ids are -1 and the template NULL when it does not name them. */
+    /* From tokenizer_config.json or GGUF keys; -1 and NULL for what these do not name. */
     int64_t bos, eos, pad, unk;
     bool add_bos; /* the model expects BOS in front of a text */
     bool add_eos;
@@ -90,6 +93,12 @@ void bl_tokenizer_file_free(bl_tokenizer_file *file);
  * Found from the expressions themselves and ignore_merges; NFC is not part of llama.cpp's rules.
  */
 const char *bl_tokenizer_gguf_pre(const bl_tokenizer_file *file);
+
+/*
+ * The way back: set the split expressions, ignore_merges and the default of add_bos that llama.cpp
+ * means by a name of n bytes. False, and nothing set, for a name that the table lacks.
+ */
+bool bl_tokenizer_use_gguf_pre(bl_tokenizer_file *file, const char *name, size_t n);
 
 /* GPT-2's byte-level alphabet: the byte that a code point stands for, or -1. */
 int bl_byte_of_code_point(uint32_t code_point);

@@ -1,20 +1,23 @@
 /*
- * tokenizer_pre.c - llama.cpp's names for split expressions (tokenizer.ggml.pre).
+ * tokenizer_pre.c - llama.cpp's names for split expressions (tokenizer.ggml.pre), both ways.
  *
  * llama.cpp has the expressions built in and is told a name. Its own converter finds the name by
  * hashing the ids of one text; here the expressions themselves decide, so a retrained vocabulary
  * or an added token changes nothing. The expressions are those of the published tokenizer.json
- * files: DeepSeek-V3, V2 and Coder, Qwen2, Llama 3, GPT-4 (dbrx), SmolLM, GPT-2.
+ * files: DeepSeek-V3, V2 and Coder, Qwen2, Llama 3, GPT-4 (dbrx), SmolLM, GPT-2; those of Qwen3.5
+ * and Falcon, and what llama.cpp does without a name, are as llama.cpp has them.
  */
-#include "formats/tokenizer/tokenizer_file.h"
+#include "formats/tokenizer/tokenizer_read.h"
 
 #include <string.h>
 
 enum { MAX_EXPRESSIONS = 6 };
 
 struct pre {
-    const char *name;
-    bool ignore_merges; /* what llama.cpp does under this name */
+    const char *name;   /* the one that is written */
+    const char *others; /* that llama.cpp treats alike, comma-separated; or NULL */
+    bool ignore_merges; /* what llama.cpp does under these names */
+    bool add_bos;       /* ... unless the file says otherwise */
     const char *expression[MAX_EXPRESSIONS];
 };
 
@@ -40,39 +43,64 @@ struct pre {
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
+/* llama.cpp leaves out the last alternative of GPT2 everywhere: the gap is the same piece. */
 static const struct pre pres[] = {
-    { "deepseek-v3",
-      false,
-      { "\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
-        "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
-        "\\s*[\r\n]+|\\s+(?!\\S)|\\s+" } },
-    { "qwen2", false, { CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" SPACES_AND_SYMBOLS } },
-    { "llama-bpe",
-      true,
-      { CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
-    { "dbrx",
-      false,
-      { CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
-    { "deepseek-llm",
-      false,
-      { "[\r\n]", "\\s?[" CASED_LETTERS "]+",
-        "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+$", HAN,
-        "\\p{N}" } },
-    { "deepseek-coder", false, { "[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", HAN, "\\p{N}" } },
-    { "smollm", false, { "\\p{N}", GPT2 } },
-    { "gpt-2", false, { GPT2 } },
+    { .name = "deepseek-v3",
+      .others = "joyai-llm,hunyuan-dense,hy_v4",
+      .expression = { "\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+                      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
+                      "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
+                      "\\s*[\r\n]+|\\s+(?!\\S)|\\s+" } },
+    { .name = "qwen2",
+      .others = "deepseek-r1-qwen,kormo,f2llmv2,megrez,hunyuan,solar-open,stablelm2,grok-2",
+      .expression = { CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" SPACES_AND_SYMBOLS } },
+    { .name = "qwen35",
+      .expression = { CONTRACTIONS
+                      "[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}|"
+                      " ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
+    { .name = "llama-bpe",
+      .others = "llama3,llama-v3,falcon3,falcon-h1,pixtral,midm-2.0,lfm2,jina-v5-nano",
+      .ignore_merges = true,
+      .add_bos = true,
+      .expression = { CONTRACTIONS
+                      "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
+    { .name = "dbrx",
+      .others = "smaug-bpe",
+      .expression = { CONTRACTIONS
+                      "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|" SPACES_AND_SYMBOLS } },
+    { .name = "deepseek-llm",
+      .expression = { "[\r\n]", "\\s?[" CASED_LETTERS "]+",
+                      "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+$",
+                      HAN, "\\p{N}" } },
+    { .name = "deepseek-coder",
+      .expression = { "[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", HAN, "\\p{N}" } },
+    { .name = "smollm",
+      .others = "starcoder,refact,command-r,codeshell,exaone,minerva-7b,mellum2",
+      .expression = { "\\p{N}", GPT2 } },
+    { .name = "gpt-2",
+      .others = "mpt,olmo,jais,trillion,granite-docling,exaone4,phi-2,gigachat,a.x-4.0,mellum",
+      .expression = { GPT2 } },
+    { .name = "falcon", .expression = { "[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]" } },
+    { .name = "default",
+      .expression = { "[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
 };
 
-static bool has_expressions(const bl_tokenizer_file *file, const struct pre *pre)
+enum { N_PRES = sizeof(pres) / sizeof(*pres) };
+
+static uint32_t n_expressions(const struct pre *pre)
 {
     uint32_t n = 0;
 
     while (n < MAX_EXPRESSIONS && pre->expression[n])
         n++;
-    if (file->n_splits != n || file->ignore_merges != pre->ignore_merges)
+    return n;
+}
+
+static bool has_expressions(const bl_tokenizer_file *file, const struct pre *pre)
+{
+    if (file->n_splits != n_expressions(pre) || file->ignore_merges != pre->ignore_merges)
         return false;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < file->n_splits; i++) {
         const bl_split *split = &file->split[i];
 
         if (!split->pattern || split->prefix_space ||
@@ -82,10 +110,54 @@ static bool has_expressions(const bl_tokenizer_file *file, const struct pre *pre
     return true;
 }
 
+static const struct pre *find_by_expressions(const bl_tokenizer_file *file)
+{
+    for (size_t i = 0; i < N_PRES; i++)
+        if (has_expressions(file, &pres[i]))
+            return &pres[i];
+    return NULL;
+}
+
+/* Whether name, of n bytes, is one of the comma-separated names. */
+static bool is_one_of(const char *names, const char *name, size_t n)
+{
+    while (names && *names) {
+        size_t length = strcspn(names, ",");
+
+        if (length == n && memcmp(names, name, n) == 0)
+            return true;
+        names += length + (names[length] == ',');
+    }
+    return false;
+}
+
 const char *bl_tokenizer_gguf_pre(const bl_tokenizer_file *file)
 {
-    for (size_t i = 0; i < sizeof(pres) / sizeof(*pres); i++)
-        if (has_expressions(file, &pres[i]))
-            return pres[i].name;
-    return NULL;
+    const struct pre *pre = find_by_expressions(file);
+
+    return pre ? pre->name : NULL;
+}
+
+bool bl_tokenizer_adds_bos(const bl_tokenizer_file *file)
+{
+    const struct pre *pre = find_by_expressions(file);
+
+    return pre && pre->add_bos;
+}
+
+bool bl_tokenizer_use_gguf_pre(bl_tokenizer_file *file, const char *name, size_t n)
+{
+    for (size_t i = 0; i < N_PRES; i++) {
+        const struct pre *pre = &pres[i];
+
+        if (!is_one_of(pre->name, name, n) && !is_one_of(pre->others, name, n))
+            continue;
+        file->ignore_merges = pre->ignore_merges;
+        file->add_bos = pre->add_bos;
+        file->n_splits = n_expressions(pre);
+        for (uint32_t k = 0; k < file->n_splits; k++)
+            file->split[k] = (bl_split){ .pattern = pre->expression[k] };
+        return true;
+    }
+    return false;
 }

@@ -4,13 +4,13 @@
 #ifndef BL_FORMATS_TOKENIZER_READ_H
 #define BL_FORMATS_TOKENIZER_READ_H
 
-#include "base/map.h"
 #include "formats/json/json.h"
+#include "formats/tokenizer/tokenizer_build.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
-/* tokenizer_vocab.c: "model" and "added_tokens". id_of: text -> id of every token. */
-BL_MUST_USE bl_status bl_tokenizer_read_vocab(bl_tokenizer_file *file, bl_map *id_of,
-                                              const bl_json_value *root, struct bl_err *err);
+/* tokenizer_vocab.c: "model" and "added_tokens". */
+BL_MUST_USE bl_status bl_tokenizer_read_vocab(bl_tokenizer_builder *b, const bl_json_value *root,
+                                              struct bl_err *err);
 
 /* tokenizer_pipeline.c: "normalizer", "pre_tokenizer", "decoder", "post_processor". */
 BL_MUST_USE bl_status bl_tokenizer_read_pipeline(bl_tokenizer_file *file, const bl_map *id_of,
@@ -19,6 +19,9 @@ BL_MUST_USE bl_status bl_tokenizer_read_pipeline(bl_tokenizer_file *file, const 
 /* tokenizer_config.c. root: NULL when there is no such file. */
 BL_MUST_USE bl_status bl_tokenizer_read_config(bl_tokenizer_file *file, const bl_map *id_of,
                                                const bl_json_value *root, struct bl_err *err);
+
+/* tokenizer_pre.c: whether tokenizers with these split expressions put BOS in front by themselves. */
+bool bl_tokenizer_adds_bos(const bl_tokenizer_file *file);
 
 /* The "type" of a component, "" when it has none; NULL when value is absent or null. */
 const char *bl_tokenizer_type_of(const bl_json_value *value);

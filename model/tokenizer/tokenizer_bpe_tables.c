@@ -110,7 +110,7 @@ static bl_status index_pairs(struct bl_bpe_tables *t, const bl_tokenizer_file *f
 static bl_status check_bytes(const struct bl_bpe_tables *t, const bl_tokenizer_file *file,
                              struct bl_err *err)
 {
-    for (int byte = 0; byte < 256 && file->unk >= 0; byte++)
+    for (int byte = 0; byte < 256 && file->emits_unk; byte++)
         if (t->byte_id[byte] < 0 && byte < 0xf5 && byte != 0xc0 && byte != 0xc1)
             return bl_fail(err, BL_E_UNSUPPORTED,
                            "%s: byte 0x%02x has no token, and an unknown token is named",

@@ -125,6 +125,10 @@ def main():
         return patch_gguf(source, to, b"tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 2048))
     if kind == "gguf-scores":  # a list that is not as long as the tokens
         return patch_gguf(source, to, b"tokenizer.ggml.merges", -6, b"scores")
+    if kind == "gguf-type":  # array of i32: type, type of members, length, members
+        return patch_gguf(source, to, b"tokenizer.ggml.token_type", 16, struct.pack("<i", 9))
+    if kind == "gguf-model":  # string: type, length, bytes
+        return patch_gguf(source, to, b"tokenizer.ggml.model", 12, b"bert")
     shutil.copytree(source, to)
     first, index = f"{to}/{FIRST}", f"{to}/model.safetensors.index.json"
     if kind == "truncated-shard":

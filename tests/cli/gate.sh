@@ -29,5 +29,7 @@ done
 echo "exit $?"
 "$BALEEN" verify x.gguf --against "$DATA/nano-r1" --text "$text" --min-same-top 95
 echo "exit $?"
-"$BALEEN" verify x.gguf --text "$text"
+"$BALEEN" verify x.gguf --text "$text" --tokens 2048 | grep -c 'perplexity'
+cp "$DATA/nano-r1/config.json" "$DATA"/nano-r1/*.safetensors* .
+"$BALEEN" verify . --text "$text"
 echo "exit $?"

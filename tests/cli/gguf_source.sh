@@ -10,6 +10,10 @@ cmp bf16.gguf b.gguf && echo "and in BF16 that of the original"
 "$BALEEN" convert q4.gguf -o twin.gguf --dtype f32
 "$BALEEN" verify twin.gguf --against q4.gguf
 rm same.gguf bf16.gguf b.gguf q4.gguf twin.gguf
+"$BALEEN" quantize "$DATA/nano-r1" -o c.gguf --type q8_0 >/dev/null
+"$BALEEN" quantize a.gguf -o d.gguf --type q8_0 >/dev/null
+cmp c.gguf d.gguf && echo "quantized, the same bytes"
+rm c.gguf d.gguf
 "$BALEEN" convert a.gguf -o b --dtype f32
 echo "exit $?"
 "$BALEEN" quantize a.gguf -o b --type int4

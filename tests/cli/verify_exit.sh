@@ -64,10 +64,10 @@ python3 "$DATA/../cli/break.py" bad-tokenizer-config "$nano" bad
 verify bad --text "$DATA/text/wiki.eval.txt"
 verify bad --choices "$DATA/choices/domain.jsonl"
 rm -rf bad
-echo "== a GGUF file that ends on no token, one whose scores are not as many as its tokens"
+echo "== a GGUF file that ends on no token; with too few scores, a type that is none, a foreign tokenizer"
 "$BALEEN" quantize "$nano" -o whole.gguf --type q8_0 >/dev/null
 verify whole.gguf
-for kind in gguf-eos gguf-scores; do
+for kind in gguf-eos gguf-scores gguf-type gguf-model; do
     python3 "$DATA/../cli/break.py" $kind whole.gguf bad.gguf
     verify bad.gguf
     rm bad.gguf

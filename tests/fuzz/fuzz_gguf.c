@@ -1,11 +1,14 @@
 /*
  * fuzz_gguf.c - any bytes as a GGUF file. A refusal must bring a sentence that names the file, and
  * free all it took; of a file that is accepted every value and every tensor must be readable, and
- * tensors must lie in order without overlap inside the file.
+ * tensors must lie in order without overlap inside the file. If it holds a tokenizer, ids that come
+ * out of that must be tokens, and decode.
  */
 #include "base/alloc.h"
 #include "base/source.h"
+#include "formats/gguf/gguf_metadata.h"
 #include "formats/gguf/gguf_reader.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -76,6 +79,40 @@ static void check_tensors(const bl_container *c, uint64_t size)
     }
 }
 
+static void encode(const bl_tokenizer *tokenizer)
+{
+    static const char text[] = "ab aab12 <s>b[PAD7]\xc3\xa9 x_y\n\n <u>";
+    struct bl_err err = { 0 };
+    bl_tokens tokens = { 0 };
+    bl_text back = { 0 };
+    bl_status rc = bl_tokenizer_encode(&tokens, tokenizer, text, sizeof(text), 0, &err);
+
+    require(rc == BL_OK);
+    require(bl_tokenizer_decode(&back, tokenizer, tokens.id, tokens.n, 0, &err) == BL_OK);
+    bl_tokens_release(&tokens);
+    bl_text_release(&back);
+}
+
+static void check_tokenizer(const bl_container *c)
+{
+    bl_tokenizer_file *file = NULL;
+    bl_tokenizer *tokenizer = NULL;
+    struct bl_err err = { 0 };
+    bl_status rc = bl_gguf_read_tokenizer(&file, c, &err);
+
+    if (rc == BL_OK) {
+        require(bl_tokenizer_gguf_pre(file) != NULL);
+        rc = bl_tokenizer_new(&tokenizer, file, &err);
+        require(rc == BL_OK);
+        encode(tokenizer);
+    } else {
+        require(err.status == rc && strncmp(err.text, "input: ", 7) == 0 && !file);
+        require(rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED);
+    }
+    bl_tokenizer_free(tokenizer);
+    bl_tokenizer_file_free(file);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const int64_t live = bl_alloc_live();
@@ -89,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == BL_OK) {
         check_metadata(bl_gguf_meta_of(c));
         check_tensors(c, size);
+        check_tokenizer(c);
         bl_container_close(c);
     } else {
         require(err.status == rc && strncmp(err.text, "input: ", 7) == 0);

@@ -1,13 +1,16 @@
 /*
  * tokenize_lines.c - a helper for tokenizer_random.py and tests/bench/tokenizer.py.
  *
- *     tokenize_lines DIRECTORY           reads texts, one a line, in hexadecimal (they may contain
+ *     tokenize_lines MODEL               reads texts, one a line, in hexadecimal (they may contain
  *                                        any character); writes their ids, or "error: ..."
- *     tokenize_lines DIRECTORY FILE      encodes a text file as one text, three times; writes the
+ *     tokenize_lines MODEL FILE          encodes a text file as one text, three times; writes the
  *                                        number of ids and the seconds of the fastest time
+ *
+ * MODEL is a folder with a tokenizer.json, or a GGUF file.
  */
 #include "base/alloc.h"
 #include "base/source.h"
+#include "formats/ckpt/ckpt.h"
 #include "model/tokenizer/tokenizer.h"
 
 #include <inttypes.h>
@@ -86,7 +89,7 @@ int main(int argc, char **argv)
     bl_status rc = BL_E_USAGE;
 
     if (argc == 2 || argc == 3)
-        rc = bl_tokenizer_file_open(&file, argv[1], &err);
+        rc = bl_ckpt_open_tokenizer(&file, argv[1], &err);
     if (rc == BL_OK)
         rc = bl_tokenizer_new(&tokenizer, file, &err);
     if (rc == BL_OK)

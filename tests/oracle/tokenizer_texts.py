@@ -1,5 +1,5 @@
-"""Random texts that are hard for a tokenizer; shared by make_tokenizer_vectors.py and
-tests/interop/tokenizer_random.py. Deterministic for a seed and a Python version (3.11)."""
+"""Texts that are hard for a tokenizer, made to be so or random; shared by make_tokenizer_vectors.py,
+tests/interop/tokenizer_random.py and gguf_vocab.py. Deterministic for a seed and a Python version (3.11)."""
 import random
 import unicodedata
 
@@ -106,3 +106,49 @@ class Texts:
         if self.rng.random() < 0.2:
             parts += [parts[-1]] * self.rng.randrange(20)
         return "".join(parts)
+
+
+CONTRACTIONS = ["s", "S", "t", "T", "re", "Re", "rE", "VE", "ve", "m", "M", "ll", "LL", "lL", "d", "D", "\u017f", "\u212a",
+                "x", ""]
+FAMILIES = ["👨‍👩‍👧‍👦", "🏳️‍🌈", "🇫🇷", "👍🏽", "1️⃣", "❤️", "🫱🏻‍🫲🏿", "🚀"]
+CJK = "价格12元。ひらがなカタカナ、！한국어\u1112\u1161\u11ab㐀\U00020000Ａ１ㄅ「」"
+
+
+def by_category():
+    """{category of Unicode 14, or "newer": at most 300 of its characters, evenly}; NUL left out."""
+    newer = {c for a, b in NEWER for c in range(a, b + 1)}
+    by = {}
+    for c in range(1, 0x110000):
+        if not 0xD800 <= c < 0xE000:
+            by.setdefault("newer" if c in newer else unicodedata.category(chr(c)), []).append(chr(c))
+    return {k: v[::max(1, len(v) // 300)] for k, v in sorted(by.items())}
+
+
+def in_texts(tokens):
+    """Added tokens at the ends of words, between spaces, doubled, nested and cut."""
+    some = tokens[::max(1, len(tokens) // 40)]
+    return "".join(f"{a} {a}{b}x{a}  {a}\n{a}\n\n{a[:-1]}{a[1:]}'s{a}'s 12{a}34 {a[:2]}{b}{a[2:]} {a.upper()}\t{a}"
+                   for a, b in zip(some, some[1:] + some[:1]))
+
+
+def hostile(added):
+    """[(name, text)]: every Unicode category, runs of spaces, digits, CJK, emoji, contractions, added tokens in the text."""
+    categories = by_category()
+    texts = [(name, "".join(f"{c}a{c} {c}1{c}{c}  {c}.{c}\n" for c in chars)) for name, chars in categories.items()]
+    runs = [a * n + b for n in (*range(1, 20), 31, 32, 33, 64, 127)
+            for a in (" ", "\n", "\t", "\r\n", "\u00a0", "\u3000", " \n") for b in ("", "a", "1", "!")]
+    tails = ("", ".5", ",000", "x", "\u00bd", "\u0663", " 7")
+    numbers = "".join(chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) == "Nd")
+    texts += [
+        ("spaces", "x".join(runs)),
+        ("digits", " ".join("1234567890123"[:n] + tail for n in range(1, 14) for tail in tails)),
+        ("other digits", numbers + " ".join(numbers[i:i + 5] for i in range(0, len(numbers), 5))),
+        ("cjk", "".join(CJK[i:] + x + CJK[:i] for i in range(len(CJK)) for x in ("", " ", "ab", "7", "\n"))),
+        ("emoji", "".join(a + x + b for a in FAMILIES for b in FAMILIES for x in ("", " ", "a", "3", "\n"))),
+        ("contractions", " ".join(word + quote + c + end for word in ("I", "don", "\u00e9", "7", "", "_")
+                                  for quote in "'\u2019`" for c in CONTRACTIONS for end in ("", "a", "1"))),
+        ("marks", "".join(c + m + " " for c in "aeE\u0915\u05d0\u1112" for m in categories["Mn"][:60])),
+    ]
+    if added:
+        texts.append(("added tokens", in_texts(added)))
+    return texts

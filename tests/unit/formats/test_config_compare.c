@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "formats/arch/config_compare.h"
+#include "formats/arch/rope.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -104,6 +105,30 @@ static void every_difference_is_named_with_both_values(void **state)
     }
 }
 
+/* A GGUF file has divisors where config.json has the rule that they follow from. */
+static void divisors_are_compared_with_what_a_scaling_divides_by(void **state)
+{
+    bl_config_difference d[BL_CONFIG_MAX_DIFFERENCES];
+    const bl_config reference = config_with("toy-llama", NULL, NULL);
+    const bl_config plain = config_with("toy-llama", "rope_parameters",
+                                        "{\"rope_type\": \"default\", \"rope_theta\": 500000}");
+    bl_config test = plain;
+    float divisor[64];
+
+    (void)state;
+    assert_int_equal(reference.rope_scaling, BL_ROPE_LLAMA3);
+    test.rope_scaling = BL_ROPE_DIVISORS;
+    test.rope_divisors = divisor;
+    for (uint32_t i = 0; i < test.head_dim / 2; i++)
+        divisor[i] = (float)bl_rope_divisor(&reference, i, test.head_dim);
+    assert_int_equal(bl_config_compare(d, &test, &reference), 0);
+    assert_int_equal(bl_config_compare(d, &plain, &test), 1); /* some pair is divided */
+    divisor[1] *= 1.5f;
+    assert_int_equal(bl_config_compare(d, &test, &reference), 1);
+    assert_string_equal(d[0].field, "the divisor of a rotary frequency");
+    assert_non_null(strstr(d[0].test, "(pair 1)"));
+}
+
 static void the_choice_without_groups_differs_in_the_method_and_the_groups(void **state)
 {
     bl_config_difference d[BL_CONFIG_MAX_DIFFERENCES];
@@ -165,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_difference_is_named_with_both_values),
+        cmocka_unit_test(divisors_are_compared_with_what_a_scaling_divides_by),
         cmocka_unit_test(the_choice_without_groups_differs_in_the_method_and_the_groups),
         cmocka_unit_test(what_changes_no_result_is_no_difference),
         cmocka_unit_test(families_are_not_compared_further),

@@ -19,8 +19,13 @@
 
 #include <cmocka.h>
 
-static const char *const directories[] = { "nano-r1", "tokenizer/tiny-r1", "tokenizer/tiny-qwen2",
-                                           "tokenizer/tiny-llama", "tokenizer/deepseek-v3" };
+static const char *const directories[] = { "nano-r1",
+                                           "tokenizer/tiny-r1",
+                                           "tokenizer/tiny-qwen2",
+                                           "tokenizer/tiny-llama",
+                                           "tokenizer/deepseek-v3",
+                                           "tokenizer/tiny-gpt2",
+                                           "tokenizer/tiny-smollm" };
 enum { N_DIRECTORIES = sizeof(directories) / sizeof(*directories), DEEPSEEK = 4 };
 
 static bl_tokenizer *tokenizers[N_DIRECTORIES];
@@ -406,6 +411,33 @@ static void survives_failing_allocations_while_a_checkpoint_is_opened(void **sta
     }
 }
 
+/* Golden: the Python package, which leaves such bytes out before it merges. */
+static void leaves_out_bytes_without_a_token_unless_the_model_names_an_unknown_one(void **state)
+{
+    static const char text[] = "axb abx", *const unk[] = { "null", "\"<unk>\"" };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char *json = bl_format("{\"model\":{\"unk_token\":%s,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,"
+                               "\"<unk>\":3},\"merges\":[\"a b\"]},\"pre_tokenizer\":{\"type\":"
+                               "\"ByteLevel\",\"add_prefix_space\":false}}",
+                               unk[i]);
+        struct bl_err err = { 0 };
+        bl_tokens tokens = { 0 };
+
+        if (i == 0) {
+            assert_int_equal(encode_all(&tokens, json, text, strlen(text), &err), BL_OK);
+            assert_int_equal(tokens.n, 2);
+            assert_true(tokens.id[0] == 2 && tokens.id[1] == 2);
+        } else {
+            assert_int_equal(encode_all(&tokens, json, text, strlen(text), &err), BL_E_UNSUPPORTED);
+            assert_non_null(strstr(err.text, "byte 0x00 has no token"));
+        }
+        bl_tokens_release(&tokens);
+        bl_free(json);
+    }
+}
+
 static void refuses_tokenizers_it_could_only_guess_at(void **state)
 {
     static const struct {
@@ -495,6 +527,7 @@ int main(void)
         cmocka_unit_test(is_shared_by_threads),
         cmocka_unit_test(survives_every_failing_allocation),
         cmocka_unit_test(survives_failing_allocations_while_a_checkpoint_is_opened),
+        cmocka_unit_test(leaves_out_bytes_without_a_token_unless_the_model_names_an_unknown_one),
         cmocka_unit_test(refuses_tokenizers_it_could_only_guess_at),
         cmocka_unit_test(gives_up_on_an_expression_that_never_ends),
         cmocka_unit_test(puts_a_space_in_front_of_pieces_where_the_file_says_so),
