@@ -2,6 +2,7 @@
 #include "formats/arch/config_compare.h"
 
 #include "formats/arch/arch.h"
+#include "formats/arch/rope.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -9,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum field_kind { U32, F64, BOOL, SCALING, SCORING } field_kind;
+typedef enum field_kind { U32, F64, BOOL, SCALING, DIVISORS, SCORING } field_kind;
 
 /* Where a field matters: both configurations must agree that it does. */
 typedef enum relevance {
@@ -17,6 +18,8 @@ typedef enum relevance {
     GQA,
     MLA,
     SCALED,   /* a rotary scaling other than none */
+    TYPED,    /* ... that is told apart by its type */
+    DIVIDED,  /* ... by what it divides each frequency by, as one of the two tells nothing else */
     EXTENDED, /* one that knows the original context */
     YARN,
     YARN_BOTH_MSCALES, /* the ratio of both scales the rotation */
@@ -55,7 +58,8 @@ static const config_field fields[] = {
     FIELD("qk_rope_head_dim", qk_rope_head_dim, U32, MLA),
     FIELD("v_head_dim", v_head_dim, U32, MLA),
     FIELD("rope_theta", rope_theta, F64, ALWAYS),
-    FIELD("rope_scaling.type", rope_scaling, SCALING, ALWAYS),
+    FIELD("rope_scaling.type", rope_scaling, SCALING, TYPED),
+    FIELD("rope_scaling", rope_divisors, DIVISORS, DIVIDED),
     FIELD("rope_scaling.factor", rope_factor, F64, SCALED),
     FIELD("rope_scaling.original_max_position_embeddings", rope_original_context, F64, EXTENDED),
     FIELD("rope_scaling.beta_fast", yarn_beta_fast, F64, YARN),
@@ -87,9 +91,16 @@ static bool same_scaling(const bl_config *a, const bl_config *b, bl_rope_scaling
     return a->rope_scaling == scaling && b->rope_scaling == scaling;
 }
 
+/* YaRN divides by no one number. */
+static bool by_divisors(const bl_config *a, const bl_config *b)
+{
+    return (a->rope_scaling == BL_ROPE_DIVISORS || b->rope_scaling == BL_ROPE_DIVISORS) &&
+           a->rope_scaling != BL_ROPE_YARN && b->rope_scaling != BL_ROPE_YARN;
+}
+
 static bool matters(relevance where, const bl_config *a, const bl_config *b)
 {
-    bool yarn = same_scaling(a, b, BL_ROPE_YARN);
+    bool yarn = same_scaling(a, b, BL_ROPE_YARN), divided = by_divisors(a, b);
 
     switch (where) {
     case ALWAYS:
@@ -99,7 +110,11 @@ static bool matters(relevance where, const bl_config *a, const bl_config *b)
     case MLA:
         return a->arch->mla;
     case SCALED:
-        return a->rope_scaling != BL_ROPE_PLAIN && b->rope_scaling != BL_ROPE_PLAIN;
+        return a->rope_scaling != BL_ROPE_PLAIN && b->rope_scaling != BL_ROPE_PLAIN && !divided;
+    case TYPED:
+        return !divided;
+    case DIVIDED:
+        return divided;
     case EXTENDED:
         return yarn || same_scaling(a, b, BL_ROPE_LLAMA3);
     case YARN:
@@ -128,7 +143,8 @@ static const char *scaling_name(bl_rope_scaling scaling)
     static const char *const names[] = { [BL_ROPE_PLAIN] = "none",
                                          [BL_ROPE_LINEAR] = "linear",
                                          [BL_ROPE_YARN] = "yarn",
-                                         [BL_ROPE_LLAMA3] = "llama3" };
+                                         [BL_ROPE_LLAMA3] = "llama3",
+                                         [BL_ROPE_DIVISORS] = "divisors" };
 
     return names[scaling];
 }
@@ -155,10 +171,31 @@ static void describe(char *out, size_t n, const config_field *f, const bl_config
     case SCALING:
         snprintf(out, n, "%s", scaling_name(c->rope_scaling));
         break;
+    case DIVISORS: /* differs() compares them, pair by pair */
+        break;
     case SCORING:
         snprintf(out, n, "%s", c->scoring == BL_ROUTER_SIGMOID ? "sigmoid" : "softmax");
         break;
     }
+}
+
+static bool divisors_differ(bl_config_difference *d, const bl_config *test,
+                            const bl_config *reference)
+{
+    const uint32_t dim =
+        test->head_dim < reference->head_dim ? test->head_dim : reference->head_dim;
+
+    for (uint32_t i = 0; i < dim / 2; i++) {
+        double a = bl_rope_divisor(test, i, test->head_dim);
+        double b = bl_rope_divisor(reference, i, reference->head_dim);
+
+        if (close_enough(a, b))
+            continue;
+        snprintf(d->test, sizeof(d->test), "%.9g for pair %" PRIu32, a, i);
+        snprintf(d->reference, sizeof(d->reference), "%.9g for pair %" PRIu32, b, i);
+        return true;
+    }
+    return false;
 }
 
 /* Values that read the same to a person differ only where they are not numbers in F64. */
@@ -167,9 +204,12 @@ static bool differs(bl_config_difference *d, const config_field *f, const bl_con
 {
     double a, b;
 
+    d->test[0] = d->reference[0] = '\0';
     describe(d->test, sizeof(d->test), f, test);
     describe(d->reference, sizeof(d->reference), f, reference);
     d->field = f->name;
+    if (f->kind == DIVISORS)
+        return divisors_differ(d, test, reference);
     if (f->kind != F64)
         return strcmp(d->test, d->reference) != 0;
     memcpy(&a, (const char *)test + f->offset, sizeof(a));

@@ -18,7 +18,7 @@ enum { BL_CONFIG_MAX_DIFFERENCES = 48 };
 
 typedef struct bl_config_difference {
     const char *field;            /* "rope_theta"; static */
-    char test[32], reference[32]; /* the two values, for people */
+    char test[40], reference[40]; /* the two values, for people */
 } bl_config_difference;
 
 /* Put the differences into out and return their number, in the order of a fixed table. */

@@ -104,6 +104,30 @@ static void every_difference_is_named_with_both_values(void **state)
     }
 }
 
+/* A GGUF file has divisors where config.json has the parameters that they follow from. */
+static void divisors_are_compared_with_what_they_follow_from(void **state)
+{
+    static const float right[] = { 1, 8 }, wrong[] = { 1, 4 };
+    bl_config_difference d[BL_CONFIG_MAX_DIFFERENCES];
+    const bl_config reference = config_with("toy-llama", NULL, NULL);
+    const bl_config plain = config_with("toy-llama", "rope_parameters", "null");
+    bl_config test = reference;
+
+    (void)state;
+    test.rope_scaling = BL_ROPE_DIVISORS;
+    test.rope_divisors = right;
+    assert_int_equal(bl_config_compare(d, &test, &reference), 0);
+    assert_int_equal(bl_config_compare(d, &reference, &test), 0);
+    test.rope_divisors = wrong;
+    assert_int_equal(bl_config_compare(d, &test, &reference), 1);
+    assert_string_equal(d[0].field, "rope_scaling");
+    assert_string_equal(d[0].test, "4 for pair 1");
+    assert_string_equal(d[0].reference, "8 for pair 1");
+    test.rope_theta = plain.rope_theta;
+    assert_int_equal(bl_config_compare(d, &plain, &test), 1);
+    assert_string_equal(d[0].test, "1 for pair 1");
+}
+
 static void the_choice_without_groups_differs_in_the_method_and_the_groups(void **state)
 {
     bl_config_difference d[BL_CONFIG_MAX_DIFFERENCES];
@@ -165,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_difference_is_named_with_both_values),
+        cmocka_unit_test(divisors_are_compared_with_what_they_follow_from),
         cmocka_unit_test(the_choice_without_groups_differs_in_the_method_and_the_groups),
         cmocka_unit_test(what_changes_no_result_is_no_difference),
         cmocka_unit_test(families_are_not_compared_further),
