@@ -28,9 +28,11 @@ struct seed {
 };
 
 bl_status bl_logit_sketch_init(bl_logit_sketch *out, uint32_t n_top, uint32_t n_samples,
-                               const int32_t *target, size_t n_tokens, struct bl_err *err)
+                               uint64_t first_record, const int32_t *target, size_t n_tokens,
+                               struct bl_err *err)
 {
-    bl_logit_sketch s = { .n_top = n_top,
+    bl_logit_sketch s = { .first_record = first_record,
+                          .n_top = n_top,
                           .n_samples = n_samples,
                           .n_places = n_top + (n_top + n_samples + 1) };
     bl_status rc = bl_logit_stats_init(&s.stats, 1, target, n_tokens, err);
@@ -56,12 +58,12 @@ void bl_logit_sketch_release(bl_logit_sketch *sketch)
     *sketch = (bl_logit_sketch){ 0 };
 }
 
-static struct seed seed_of(size_t token)
+static struct seed seed_of(uint64_t record)
 {
     unsigned char bytes[8];
     uint64_t hash;
 
-    bl_put_u64(bytes, token);
+    bl_put_u64(bytes, record);
     hash = bl_hash64(bytes, sizeof(bytes));
     return (struct seed){ .add = (uint32_t)hash, .mix = (uint32_t)(hash >> 32) };
 }
@@ -152,7 +154,7 @@ bl_status bl_logit_sketch_add(void *context, size_t token, size_t n_tokens, uint
 
     for (size_t t = 0; t < n_tokens; t++)
         add_slice(s->place + (token + t) * s->n_places, s->n_top, s->n_places - s->n_top,
-                  logits[0] + t * n, n, (uint32_t)row, seed_of(token + t));
+                  logits[0] + t * n, n, (uint32_t)row, seed_of(s->first_record + token + t));
     return bl_logit_stats_add(&s->stats, token, n_tokens, row, n_rows, logits, err);
 }
 

@@ -17,17 +17,18 @@
 
 typedef struct bl_logit_sketch {
     bl_logit_stats stats;
+    uint64_t first_record;
     uint32_t n_top, n_samples, n_places; /* n_places: in both lists of a token */
     struct bl_logit_place *place;        /* [n_tokens][n_places] */
 } bl_logit_sketch;
 
 /*
- * Token i is record i. target[n_tokens] as in logit_stats.h, borrowed; n_top + n_samples at most
+ * Token i is record first_record + i. target[n_tokens] as in logit_stats.h, borrowed; n_top + n_samples at most
  * BL_LOGITS_MAX_KEPT.
  */
 BL_MUST_USE bl_status bl_logit_sketch_init(bl_logit_sketch *out, uint32_t n_top, uint32_t n_samples,
-                                           const int32_t *target, size_t n_tokens,
-                                           struct bl_err *err);
+                                           uint64_t first_record, const int32_t *target,
+                                           size_t n_tokens, struct bl_err *err);
 void bl_logit_sketch_release(bl_logit_sketch *sketch);
 
 /* A bl_logits_fn (model/head.h) with the sketch as context: logits[0] is the reference. */

@@ -82,7 +82,7 @@ static void make_records(bl_logits_sparse *out, size_t vocab, size_t slice, size
 {
     bl_logit_sketch sketch;
 
-    assert_int_equal(bl_logit_sketch_init(&sketch, N_TOP, N_SAMPLES, target, n_tokens, NULL),
+    assert_int_equal(bl_logit_sketch_init(&sketch, N_TOP, N_SAMPLES, 0, target, n_tokens, NULL),
                      BL_OK);
     feed(bl_logit_sketch_add, &sketch, base, vocab, slice, n_tokens);
     for (size_t t = 0; t < n_tokens; t++)
@@ -307,7 +307,7 @@ static void an_allocation_that_fails_is_said(void **state)
             bl_logit_compare compare = { 0 };
 
             bl_alloc_fail_at(k);
-            rc = what ? bl_logit_sketch_init(&sketch, N_TOP, N_SAMPLES, target, 4, NULL)
+            rc = what ? bl_logit_sketch_init(&sketch, N_TOP, N_SAMPLES, 0, target, 4, NULL)
                       : bl_logit_compare_init(&compare, record, target, 4, NULL);
             bl_alloc_fail_at(0);
             bl_logit_sketch_release(&sketch);
