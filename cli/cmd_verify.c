@@ -123,7 +123,7 @@ static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
         return rc;
     if (o->activations)
         rc = bl_verify_run_activations(report, inputs, o, err);
-    if (rc == BL_OK && o->text)
+    if (rc == BL_OK && (o->text || o->kept.logits))
         rc = bl_verify_run_text(report, inputs, o, err);
     if (rc == BL_OK && o->choices)
         rc = bl_verify_run_choices(report, inputs, o, err);
@@ -133,23 +133,24 @@ static bl_status measure(bl_verify_report *report, bl_verify_inputs *inputs,
 /* A gate is about what only two models have, on a text or on items. */
 static bl_status check_gates(const bl_verify_options *o, struct bl_err *err)
 {
+    static const char text_needs[] = "--text and --against, or --logits";
+    const bool text = (o->text && o->against) || o->kept.logits, choices = o->choices && o->against;
     const struct {
         const char *name, *needs;
         bool has_input, is_fraction;
         double limit;
     } gate[] = {
-        { "--max-kld", "--text", o->text != NULL, false, o->max_kld },
-        { "--max-ppl-ratio", "--text", o->text != NULL, false, o->max_ppl_ratio },
-        { "--min-same-top", "--text", o->text != NULL, true, o->min_same_top },
-        { "--min-same-choice", "--choices", o->choices != NULL, true, o->min_same_choice },
+        { "--max-kld", text_needs, text, false, o->max_kld },
+        { "--max-ppl-ratio", text_needs, text, false, o->max_ppl_ratio },
+        { "--min-same-top", text_needs, text, true, o->min_same_top },
+        { "--min-same-choice", "--choices and --against", choices, true, o->min_same_choice },
     };
 
     for (size_t i = 0; i < sizeof(gate) / sizeof(*gate); i++) {
         if (gate[i].limit < 0)
             continue;
-        if (!gate[i].has_input || !o->against)
-            return bl_fail(err, BL_E_USAGE, "%s needs %s and --against", gate[i].name,
-                           gate[i].needs);
+        if (!gate[i].has_input)
+            return bl_fail(err, BL_E_USAGE, "%s needs %s", gate[i].name, gate[i].needs);
         if (gate[i].is_fraction && gate[i].limit > 1)
             return bl_fail(err, BL_E_USAGE, "%s is a fraction: from 0 to 1", gate[i].name);
     }
@@ -158,9 +159,9 @@ static bl_status check_gates(const bl_verify_options *o, struct bl_err *err)
 
 static bl_status check_run_options(const bl_verify_options *o, struct bl_err *err)
 {
-    if ((o->memory || o->scratch) && !o->text && !o->choices)
+    if ((o->memory || o->scratch) && !o->text && !o->choices && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--memory and --scratch need --text or --choices");
-    if (o->common.dry_run && !o->text)
+    if (o->common.dry_run && !o->text && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--dry-run needs --text");
     if (o->resume && !o->scratch)
         return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
@@ -173,9 +174,9 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
 
     if (rc != BL_OK)
         return rc;
-    if ((o->stride != not_given || o->max_tokens != not_given) && !o->text)
+    if ((o->stride != not_given || o->max_tokens != not_given) && !o->text && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--stride and --tokens need --text");
-    if (o->ctx != not_given && !o->text && !o->choices && !o->activations)
+    if (o->ctx != not_given && !o->text && !o->choices && !o->activations && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--ctx needs --text, --choices or --activations");
     if (o->activations && !o->against)
         return bl_fail(err, BL_E_USAGE, "--activations needs --against");
@@ -191,7 +192,7 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
     o->ctx = o->ctx == not_given ? 0 : o->ctx;
     o->stride = o->stride == not_given ? 0 : o->stride;
     o->max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens;
-    return BL_OK;
+    return bl_verify_kept_check(&o->kept, o->text, o->against, o->common.force, err);
 }
 
 static bl_status dry_run(bl_verify_report *report, bl_verify_inputs *inputs,
@@ -213,9 +214,8 @@ static bl_status dry_run(bl_verify_report *report, bl_verify_inputs *inputs,
 static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const char *model,
                             struct bl_err *err)
 {
-    const char *const inputs[] = {
-        model, o->against, o->text, o->choices, o->activations, o->sha256
-    };
+    const char *const inputs[] = { model,          o->against, o->text,       o->choices,
+                                   o->activations, o->sha256,  o->kept.logits };
     bl_status rc = BL_OK;
 
     for (size_t i = 0; i < sizeof(inputs) / sizeof(*inputs) && rc == BL_OK; i++)
@@ -227,13 +227,16 @@ static bl_status begin_page(bl_sink **out, const bl_verify_options *o, const cha
 /* Of a lone shard, which has no configuration, its sum is all there is to say. */
 static bool is_only_a_file(const bl_verify_options *o, const bl_ckpt *model)
 {
-    return o->sha256 && !o->against && !o->text && !o->choices && !bl_ckpt_has_config(model);
+    return o->sha256 && !o->against && !o->text && !o->choices && !o->kept.logits &&
+           !bl_ckpt_has_config(model);
 }
 
 /* With another sum the model is not opened: the answer is no already. */
 static bl_status verify(const bl_verify_options *o, const char *path, struct bl_err *err)
 {
-    bl_verify_report report = { .path = path, .text = o->text, .sums_list = o->sha256 };
+    bl_verify_report report = { .path = path,
+                                .text = o->text ? o->text : o->kept.logits,
+                                .sums_list = o->sha256 };
     bl_verify_inputs inputs = { 0 };
     bl_ckpt *test = NULL, *ref = NULL;
     bl_sink *page = NULL;
@@ -289,6 +292,9 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
           "exit 3 when a smaller fraction (0 to 1) of tokens has REF's top token" },
         { "--min-same-choice", 0, BL_OPTION_F64, &o.min_same_choice, "X",
           "exit 3 when a smaller fraction of items has REF's choice" },
+        BL_OPTION_SAVE_LOGITS(o.kept),
+        BL_OPTION_LOGITS_KIND(o.kept),
+        BL_OPTION_LOGITS(o.kept),
         { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
         { "--activations", 0, BL_OPTION_STRING, &o.activations, "FILE",
           "compare the hidden states after every layer on the first --ctx tokens of a text" },
@@ -303,7 +309,7 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--dry-run", 0, BL_OPTION_FLAG, &o.common.dry_run, NULL,
           "say what the text would take: memory, disk, reading, operations" },
         { "--force", 0, BL_OPTION_FLAG, &o.common.force, NULL,
-          "replace a page, or states in --scratch, that exist" },
+          "replace a page, kept logits, or states in --scratch, that exist" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),

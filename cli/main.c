@@ -23,7 +23,8 @@ static const bl_command commands[] = {
       "Write the model with fewer bits a weight, in one pass: x.gguf (q8_0, q4_0) or a folder for\n"
       "vLLM and transformers (int4: compressed-tensors, symmetric, groups of 128).",
       bl_cmd_quantize },
-    { "verify", "MODEL [--against REF] [--text FILE] [--choices FILE] [--report FILE]",
+    { "verify",
+      "MODEL [--against REF | --logits FILE] [--text FILE] [--choices FILE] [--report FILE]",
       "Measure a model: structure and values; against a reference, the error of every tensor; on\n"
       "a text, perplexity and the Kullback-Leibler divergence from the reference.",
       bl_cmd_verify },

@@ -88,17 +88,29 @@ static bl_score_options run_options(const bl_verify_options *o)
 static bl_status open_text(bl_ppl_options *out, bl_verify_report *report, bl_verify_inputs *in,
                            const bl_verify_options *o, struct bl_err *err)
 {
-    bl_status rc = need_tokenizer(in, report, err);
+    bl_status rc =
+        bl_verify_kept_open(&report->kept, &o->kept, o->text, base_of(report), &o->common, err);
 
     *out = (bl_ppl_options){ .ctx = (uint32_t)o->ctx,
                              .max_tokens = o->max_tokens,
                              .stride = (uint32_t)o->stride,
                              .bos = -1,
-                             .run = run_options(o) };
+                             .run = run_options(o),
+                             .kept = report->kept };
+    if (rc != BL_OK)
+        return rc;
+    bl_verify_kept_rule(out);
+    if (!o->text) {
+        report->tokens.n = (size_t)bl_kept_rule_of(report->kept).n_tokens;
+        return bl_kept_tokens(&report->tokens.id, report->kept, err);
+    }
+    rc = need_tokenizer(in, report, err);
+    if (rc == BL_E_UNSUPPORTED && o->kept.logits)
+        return bl_fail(err, rc, "%s: no tokenizer.json here; leave out --text: %s has its tokens",
+                       bl_ckpt_path(report->model), o->kept.logits);
     if (rc != BL_OK || !in->tokenizer)
         return rc;
-    if (in->file->add_bos)
-        out->bos = in->file->bos;
+    out->bos = in->file->add_bos ? in->file->bos : -1;
     report->tokenizer = in->tokenizer;
     return tokenize_file(&report->tokens, in, o->text, err);
 }
@@ -121,14 +133,14 @@ bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *in,
     bl_ppl_options options;
     bl_status rc = open_text(&options, report, in, o, err);
 
-    if (rc != BL_OK || !in->tokenizer)
+    if (rc != BL_OK || (o->text && !in->tokenizer))
         return rc;
     options.run.progress =
         bl_progress_new("verify: text", bl_score_bytes(base, test), o->common.progress);
     rc = bl_ppl_run(&report->ppl, base, test, report->tokens.id, report->tokens.n, &options, err);
     report->has_ppl = rc == BL_OK;
     bl_progress_free(options.run.progress);
-    return rc;
+    return rc == BL_OK && report->kept ? bl_kept_commit(report->kept, err) : rc;
 }
 
 bl_status bl_verify_run_activations(bl_verify_report *report, bl_verify_inputs *in,

@@ -5,6 +5,7 @@
 #define BL_CLI_VERIFY_RUN_H
 
 #include "cli/cli.h"
+#include "cli/verify_kept.h"
 #include "model/tokenizer/tokenizer.h"
 #include "verify/report.h"
 
@@ -15,6 +16,7 @@ typedef struct bl_verify_options {
     uint64_t ctx, stride, max_tokens; /* 0: the default */
     uint64_t memory;                  /* bytes; 0: the default */
     bool resume, structure_only;
+    bl_verify_kept kept;
     double max_kld, max_ppl_ratio, min_same_top, min_same_choice; /* negative: no gate */
 } bl_verify_options;
 

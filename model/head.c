@@ -40,6 +40,15 @@ static bl_status run_block(void *context, size_t i, int i_thread, struct bl_err 
     return job->fn(job->context, token, n_tokens, job->row, job->n_rows, logits, err);
 }
 
+static bl_status read_slice(struct head_job *job, size_t m, struct bl_err *err)
+{
+    const bl_head *head = &job->head[m];
+
+    if (head->read)
+        return head->read(head->read_context, job->slab[m], job->row, job->n_rows, err);
+    return bl_slab_decode(job->slab[m], head->weights, head->table, job->row, job->n_rows, err);
+}
+
 static bl_status run_slices(struct head_job *job, uint64_t vocab, struct bl_err *err)
 {
     int n_threads = job->head[0].weights->n_threads;
@@ -49,8 +58,7 @@ static bl_status run_slices(struct head_job *job, uint64_t vocab, struct bl_err 
     for (job->row = 0; job->row < vocab && rc == BL_OK; job->row += job->n_rows) {
         job->n_rows = bl_min_u64(job->slice_rows, vocab - job->row);
         for (size_t m = 0; m < job->n_models && rc == BL_OK; m++)
-            rc = bl_slab_decode(job->slab[m], job->head[m].weights, job->head[m].table, job->row,
-                                job->n_rows, err);
+            rc = read_slice(job, m, err);
         if (rc == BL_OK)
             rc = bl_par_for(n_blocks, n_threads, run_block, job, err);
     }

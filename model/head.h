@@ -13,10 +13,16 @@
 
 enum { BL_HEAD_MAX_MODELS = 4, BL_HEAD_TOKENS = 128, BL_HEAD_ROWS = 1024 };
 
+/* Rows [row, row + n_rows) of a head that lies elsewhere, to out[n_rows][hidden]. */
+typedef bl_status (*bl_head_rows_fn)(void *context, float *out, uint64_t row, uint64_t n_rows,
+                                     struct bl_err *err);
+
 typedef struct bl_head {
     const bl_weights *weights;
     const bl_tensor *table; /* [vocab][hidden] */
     const float *x;         /* [n_tokens][hidden], after the final norm */
+    bl_head_rows_fn read;   /* gives the rows in place of weights; table then has the shape only */
+    void *read_context;
 } bl_head;
 
 /*

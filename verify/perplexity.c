@@ -126,6 +126,47 @@ static bl_status cut_text(struct cut *out, bl_ppl_result *r, const int32_t *toke
     return BL_OK;
 }
 
+/* The same with kept logits: a file gets what the model says, or is what it is compared with. */
+static bl_status measure_kept(bl_ppl_result *r, const struct cut *c, const bl_ckpt *ckpt,
+                              const bl_ppl_options *options, struct bl_err *err)
+{
+    const bl_kept_text text = { .token = c->token,
+                                .n_seqs = (uint32_t)r->n_chunks,
+                                .n_positions = r->ctx,
+                                .row = c->row,
+                                .target = c->target,
+                                .first = c->first,
+                                .n_scored = r->n_scored,
+                                .stride = options->stride,
+                                .bos = options->stride ? -1 : options->bos };
+    bl_score score = { .token = c->token,
+                       .n_seqs = (uint32_t)r->n_chunks,
+                       .n_positions = r->ctx,
+                       .row = c->row,
+                       .n_rows = r->n_scored,
+                       .heads = bl_kept_heads,
+                       .context = options->kept };
+    double variance = 0;
+    bl_status rc = bl_kept_begin(options->kept, &text, ckpt, err);
+
+    bl_score_set_models(&score, ckpt, NULL, options->policy);
+    if (rc == BL_OK)
+        rc = bl_score_run(&score, &options->run, err);
+    for (size_t i = 0; i < r->n_scored && rc == BL_OK; i++) {
+        const bl_logit_verdict v = bl_kept_verdict(options->kept, i);
+
+        r->model[r->n_models - 1].nll[i] = v.nll;
+        if (r->n_models == 2) {
+            r->model[0].nll[i] = v.nll_base;
+            r->kl[i] = v.kl;
+            r->same_top += v.same_top;
+            variance += v.kl_variance;
+        }
+    }
+    r->kl_sampling_error = sqrt(variance) / (double)r->n_scored;
+    return rc;
+}
+
 /* Through the network, and what was gathered of the logits as numbers per token. */
 static bl_status measure(bl_ppl_result *r, const struct cut *c, const bl_ckpt *base,
                          const bl_ckpt *test, const bl_ppl_options *options, struct bl_err *err)
@@ -245,7 +286,7 @@ static bl_status check_options(bl_ppl_result *r, const bl_ckpt *test, size_t n_t
     size_t n = used_tokens(o, n_tokens);
 
     r->ctx = ctx_of(o);
-    r->n_models = test ? 2 : 1;
+    r->n_models = test || (o->kept && bl_kept_is_reference(o->kept)) ? 2 : 1;
     if (r->ctx < 4)
         return bl_fail(err, BL_E_USAGE, "a context of %u tokens: at least 4", r->ctx);
     if (o->stride > r->ctx)
@@ -292,7 +333,8 @@ bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *tes
     if (rc == BL_OK)
         rc = allocate(&r, err);
     if (rc == BL_OK)
-        rc = measure(&r, &cut, base, test, options, err);
+        rc = options->kept ? measure_kept(&r, &cut, base, options, err)
+                           : measure(&r, &cut, base, test, options, err);
     for (size_t m = 0; m < r.n_models && rc == BL_OK; m++)
         finish_score(&r.model[m], &r, cut.first);
     if (rc == BL_OK && r.n_models == 2)

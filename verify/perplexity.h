@@ -12,6 +12,7 @@
 #ifndef BL_VERIFY_PERPLEXITY_H
 #define BL_VERIFY_PERPLEXITY_H
 
+#include "verify/kept_logits.h"
 #include "verify/score.h"
 
 typedef struct bl_ppl_options {
@@ -22,6 +23,11 @@ typedef struct bl_ppl_options {
     const bl_router_policy
         *policy; /* [n_layers] for the test model (the base when alone), or NULL */
     bl_score_options run;
+    /*
+     * With one model, or NULL: a file that gets what it says, which the caller commits; or one to
+     * compare it with, which then is the base.
+     */
+    bl_kept *kept;
 } bl_ppl_options;
 
 /* One model's score. */
@@ -35,7 +41,7 @@ typedef struct bl_ppl_score {
 typedef struct bl_ppl_result {
     uint32_t ctx;
     size_t n_chunks, n_scored; /* sequences, and tokens scored in them */
-    size_t n_models;           /* 1: base alone; 2: base and test */
+    size_t n_models;           /* 1: base alone; 2: base, which may be kept logits, and test */
     bl_ppl_score model[2];
     /* with two models */
     double kl_mean, kl_error, kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max;
@@ -44,6 +50,7 @@ typedef struct bl_ppl_result {
     double rms_dp, rms_dp_error;     /* RMS of the change of the target's probability */
     double ln_ratio, ln_ratio_error; /* ln(ppl test / ppl base), paired standard error */
     double *kl;                      /* [n_scored], in the order of the text */
+    double kl_sampling_error;        /* part of kl_error: that kept logits were a sample; or 0 */
     size_t *place; /* [n_scored] where in the text the scored token is, for one model too */
 } bl_ppl_result;
 

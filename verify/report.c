@@ -27,6 +27,7 @@ void bl_verify_report_release(bl_verify_report *r)
         bl_ppl_release(&r->ppl);
     if (r->has_choices)
         bl_choices_release(&r->choices);
+    bl_kept_free(r->kept);
     bl_sums_release(&r->sums);
     bl_tokens_release(&r->tokens);
     *r = (bl_verify_report){ 0 };

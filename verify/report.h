@@ -28,6 +28,7 @@ typedef struct bl_verify_report {
     const char *path;                 /* of the model, as given */
     const char *text;                 /* path, or NULL */
     const char *sums_list;            /* path, or NULL: then there are no sums */
+    bl_kept *kept; /* logits that were kept, or that are the reference; NULL: none; owned */
     bool has_check, has_comparison, has_activations, has_ppl, has_choices;
     bl_sums_result sums; /* with faults in it nothing else is filled in */
     bl_check_result check;

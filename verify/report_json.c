@@ -2,6 +2,7 @@
 #include "verify/report.h"
 
 #include "verify/measures.h"
+#include "verify/report_kept.h"
 #include "verify/report_activations.h"
 #include "verify/report_choices.h"
 
@@ -140,6 +141,7 @@ static void put_ppl(bl_json_writer *w, const bl_verify_report *r)
     bl_json_pair_f64(w, "mean_nll", p->model[p->n_models - 1].mean_nll);
     for (size_t i = 0; i < n; i++)
         put_measure(w, &measure[i]);
+    bl_report_kept_json(w, r);
     if (p->n_models == 1)
         return;
     bl_measures_kl(q, p);

@@ -4,6 +4,7 @@
 #include "verify/measures.h"
 #include "verify/report_activations.h"
 #include "verify/report_choices.h"
+#include "verify/report_kept.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -146,10 +147,12 @@ static void print_ppl(bl_text *out, const bl_verify_report *r)
     bl_text_put_name(out, r->text);
     bl_text_printf(out, ": %zu chunks of %" PRIu32 ", %zu tokens scored\n", p->n_chunks, p->ctx,
                    p->n_scored);
+    bl_report_kept_text(out, r);
     bl_text_printf(out, "  %-46s %12s %28s %9s\n", "", "value", "95 % confidence interval",
                    "std error");
     for (size_t i = 0; i < n; i++)
         print_measure(out, &measure[i]);
+    bl_report_kept_error_text(out, r);
     if (p->n_models == 2)
         print_kl(out, p);
 }

@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "verify/html.h"
 #include "verify/measures.h"
+#include "verify/report_kept.h"
 #include "verify/svg.h"
 
 #include <math.h>
@@ -54,7 +55,9 @@ bl_status bl_section_measures(bl_text *out, const bl_verify_report *r, struct bl
     bl_html_count(out, p->n_scored);
     bl_text_puts(out, " tokens scored; mean negative log-likelihood ");
     bl_html_number(out, p->model[p->n_models - 1].mean_nll, 1, 6);
-    bl_text_puts(out, " nats.</p>\n<div class=\"scroll\"><table>\n<tr><th></th>"
+    bl_text_puts(out, " nats.");
+    bl_report_kept_html(out, r);
+    bl_text_puts(out, "</p>\n<div class=\"scroll\"><table>\n<tr><th></th>"
                       "<th class=\"n\">value</th><th class=\"n\">95 % from</th>"
                       "<th class=\"n\">to</th><th class=\"n\">standard error</th></tr>\n");
     for (size_t i = 0; i < n; i++)

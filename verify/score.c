@@ -195,6 +195,8 @@ static bl_status run_heads_part(struct run *run, float *const *x, size_t first, 
         if (rc == BL_OK)
             rc = bl_head_table(&head[m].table, head[m].weights, err);
     }
+    if (rc == BL_OK && s->heads)
+        return s->heads(s->context, head, s->n_models, first, n, err);
     return rc == BL_OK ? bl_head_run(head, s->n_models, n, show_part, &part, err) : rc;
 }
 

@@ -34,6 +34,13 @@ typedef struct bl_score_options {
 typedef bl_status (*bl_score_layer_fn)(void *context, uint32_t layer, const bl_state *const *state,
                                        struct bl_err *err);
 
+/*
+ * Given the heads of all models for chosen positions [first, first + n), in ascending parts, to do
+ * with them what bl_head_run() would.
+ */
+typedef bl_status (*bl_heads_fn)(void *context, const bl_head *head, size_t n_models, size_t first,
+                                 size_t n, struct bl_err *err);
+
 typedef struct bl_score {
     size_t n_models; /* 1, or 2: the reference first */
     const bl_ckpt *ckpt[BL_SCORE_MAX_MODELS];
@@ -46,6 +53,7 @@ typedef struct bl_score {
     const size_t *row;
     size_t n_rows;              /* 0: the heads are not wanted */
     bl_logits_fn fn;            /* its `token` i is chosen position i */
+    bl_heads_fn heads;          /* gets the heads in place of fn; or NULL */
     bl_score_layer_fn layer_fn; /* or NULL; not called for layers that a kept state has passed */
     void *context;
 } bl_score;

@@ -2,6 +2,7 @@
 #include "formats/bln/bln_index.h"
 
 #include "base/alloc.h"
+#include "base/le.h"
 #include "base/size.h"
 #include "formats/stream/stream.h"
 
@@ -206,8 +207,8 @@ static bl_status find_sections(bl_bln_index *index, uint64_t n_index, const char
 
     if (n_index < BL_BLN_INDEX_HEADER_BYTES)
         return bl_fail(err, BL_E_FORMAT, "%s: the index has only %" PRIu64 " bytes", path, n_index);
-    n_sections = bl_bln_get_u32(index->bytes);
-    index->align = bl_bln_get_u32(index->bytes + 4);
+    n_sections = bl_get_u32(index->bytes);
+    index->align = bl_get_u32(index->bytes + 4);
     end = BL_BLN_INDEX_HEADER_BYTES + (uint64_t)n_sections * BL_BLN_SECTION_BYTES;
     if (end > n_index)
         return bl_fail(err, BL_E_FORMAT, "%s: %u sections do not fit into the index", path,

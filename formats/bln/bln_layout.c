@@ -1,40 +1,9 @@
 /* bln_layout.c - one pair of functions per record; offsets are those of docs/format-bln.md. */
 #include "formats/bln/bln_layout.h"
 
+#include "base/le.h"
+
 #include <string.h>
-
-static void put_u16(unsigned char *bytes, uint16_t value)
-{
-    bytes[0] = (unsigned char)value;
-    bytes[1] = (unsigned char)(value >> 8);
-}
-
-static uint16_t get_u16(const unsigned char *bytes)
-{
-    return (uint16_t)(bytes[0] | bytes[1] << 8);
-}
-
-void bl_bln_put_u32(unsigned char *bytes, uint32_t value)
-{
-    put_u16(bytes, (uint16_t)value);
-    put_u16(bytes + 2, (uint16_t)(value >> 16));
-}
-
-uint32_t bl_bln_get_u32(const unsigned char *bytes)
-{
-    return get_u16(bytes) | (uint32_t)get_u16(bytes + 2) << 16;
-}
-
-static void put_u64(unsigned char *bytes, uint64_t value)
-{
-    bl_bln_put_u32(bytes, (uint32_t)value);
-    bl_bln_put_u32(bytes + 4, (uint32_t)(value >> 32));
-}
-
-static uint64_t get_u64(const unsigned char *bytes)
-{
-    return bl_bln_get_u32(bytes) | (uint64_t)bl_bln_get_u32(bytes + 4) << 32;
-}
 
 enum { ANCHOR_HASHED_BYTES = BL_BLN_ANCHOR_BYTES - 8 };
 
@@ -49,43 +18,43 @@ void bl_bln_pack_anchor(unsigned char bytes[BL_BLN_ANCHOR_BYTES], const bl_bln_a
 {
     memset(bytes, 0, BL_BLN_ANCHOR_BYTES);
     memcpy(bytes, magic[place], 8);
-    put_u16(bytes + 8, anchor->major);
-    put_u16(bytes + 10, anchor->minor);
-    bl_bln_put_u32(bytes + 12, anchor->state);
-    put_u64(bytes + 16, anchor->compat);
-    put_u64(bytes + 24, anchor->ro_compat);
-    put_u64(bytes + 32, anchor->incompat);
-    put_u64(bytes + 40, anchor->file_bytes);
-    put_u64(bytes + 48, anchor->index_offset);
-    put_u64(bytes + 56, anchor->index_stored);
-    put_u64(bytes + 64, anchor->index_decoded);
-    put_u64(bytes + 72, anchor->index_hash);
-    put_u16(bytes + 80, anchor->index_codec);
-    bl_bln_put_u32(bytes + 84, anchor->part);
-    bl_bln_put_u32(bytes + 88, anchor->n_parts);
-    put_u64(bytes + 96, anchor->id.low);
-    put_u64(bytes + 104, anchor->id.high);
-    put_u64(bytes + ANCHOR_HASHED_BYTES, bl_hash64(bytes, ANCHOR_HASHED_BYTES));
+    bl_put_u16(bytes + 8, anchor->major);
+    bl_put_u16(bytes + 10, anchor->minor);
+    bl_put_u32(bytes + 12, anchor->state);
+    bl_put_u64(bytes + 16, anchor->compat);
+    bl_put_u64(bytes + 24, anchor->ro_compat);
+    bl_put_u64(bytes + 32, anchor->incompat);
+    bl_put_u64(bytes + 40, anchor->file_bytes);
+    bl_put_u64(bytes + 48, anchor->index_offset);
+    bl_put_u64(bytes + 56, anchor->index_stored);
+    bl_put_u64(bytes + 64, anchor->index_decoded);
+    bl_put_u64(bytes + 72, anchor->index_hash);
+    bl_put_u16(bytes + 80, anchor->index_codec);
+    bl_put_u32(bytes + 84, anchor->part);
+    bl_put_u32(bytes + 88, anchor->n_parts);
+    bl_put_u64(bytes + 96, anchor->id.low);
+    bl_put_u64(bytes + 104, anchor->id.high);
+    bl_put_u64(bytes + ANCHOR_HASHED_BYTES, bl_hash64(bytes, ANCHOR_HASHED_BYTES));
 }
 
 void bl_bln_unpack_anchor(bl_bln_anchor *anchor, const unsigned char bytes[BL_BLN_ANCHOR_BYTES])
 {
     *anchor = (bl_bln_anchor){
-        .major = get_u16(bytes + 8),
-        .minor = get_u16(bytes + 10),
-        .state = bl_bln_get_u32(bytes + 12),
-        .compat = get_u64(bytes + 16),
-        .ro_compat = get_u64(bytes + 24),
-        .incompat = get_u64(bytes + 32),
-        .file_bytes = get_u64(bytes + 40),
-        .index_offset = get_u64(bytes + 48),
-        .index_stored = get_u64(bytes + 56),
-        .index_decoded = get_u64(bytes + 64),
-        .index_hash = get_u64(bytes + 72),
-        .index_codec = get_u16(bytes + 80),
-        .part = bl_bln_get_u32(bytes + 84),
-        .n_parts = bl_bln_get_u32(bytes + 88),
-        .id = { .low = get_u64(bytes + 96), .high = get_u64(bytes + 104) },
+        .major = bl_get_u16(bytes + 8),
+        .minor = bl_get_u16(bytes + 10),
+        .state = bl_get_u32(bytes + 12),
+        .compat = bl_get_u64(bytes + 16),
+        .ro_compat = bl_get_u64(bytes + 24),
+        .incompat = bl_get_u64(bytes + 32),
+        .file_bytes = bl_get_u64(bytes + 40),
+        .index_offset = bl_get_u64(bytes + 48),
+        .index_stored = bl_get_u64(bytes + 56),
+        .index_decoded = bl_get_u64(bytes + 64),
+        .index_hash = bl_get_u64(bytes + 72),
+        .index_codec = bl_get_u16(bytes + 80),
+        .part = bl_get_u32(bytes + 84),
+        .n_parts = bl_get_u32(bytes + 88),
+        .id = { .low = bl_get_u64(bytes + 96), .high = bl_get_u64(bytes + 104) },
     };
 }
 
@@ -96,85 +65,85 @@ bool bl_bln_has_magic(const unsigned char bytes[8], bl_bln_place place)
 
 bool bl_bln_anchor_is_sound(const unsigned char bytes[BL_BLN_ANCHOR_BYTES])
 {
-    return get_u64(bytes + ANCHOR_HASHED_BYTES) == bl_hash64(bytes, ANCHOR_HASHED_BYTES);
+    return bl_get_u64(bytes + ANCHOR_HASHED_BYTES) == bl_hash64(bytes, ANCHOR_HASHED_BYTES);
 }
 
 void bl_bln_pack_section(unsigned char bytes[BL_BLN_SECTION_BYTES], const bl_bln_section *section)
 {
-    bl_bln_put_u32(bytes, section->kind);
-    bl_bln_put_u32(bytes + 4, section->record_bytes);
-    put_u64(bytes + 8, section->n_records);
-    put_u64(bytes + 16, section->offset);
+    bl_put_u32(bytes, section->kind);
+    bl_put_u32(bytes + 4, section->record_bytes);
+    bl_put_u64(bytes + 8, section->n_records);
+    bl_put_u64(bytes + 16, section->offset);
 }
 
 void bl_bln_unpack_section(bl_bln_section *section, const unsigned char bytes[BL_BLN_SECTION_BYTES])
 {
     *section = (bl_bln_section){
-        .kind = bl_bln_get_u32(bytes),
-        .record_bytes = bl_bln_get_u32(bytes + 4),
-        .n_records = get_u64(bytes + 8),
-        .offset = get_u64(bytes + 16),
+        .kind = bl_get_u32(bytes),
+        .record_bytes = bl_get_u32(bytes + 4),
+        .n_records = bl_get_u64(bytes + 8),
+        .offset = bl_get_u64(bytes + 16),
     };
 }
 
 void bl_bln_pack_entry(unsigned char bytes[BL_BLN_ENTRY_BYTES], const bl_bln_entry *entry)
 {
     memset(bytes, 0, BL_BLN_ENTRY_BYTES);
-    bl_bln_put_u32(bytes, entry->name_offset);
-    bl_bln_put_u32(bytes + 4, entry->n_name);
+    bl_put_u32(bytes, entry->name_offset);
+    bl_put_u32(bytes + 4, entry->n_name);
     bytes[8] = entry->kind;
     bytes[9] = entry->ndim;
-    put_u16(bytes + 10, entry->dtype);
-    bl_bln_put_u32(bytes + 12, entry->shard);
-    bl_bln_put_u32(bytes + 16, entry->first_chunk);
-    bl_bln_put_u32(bytes + 20, entry->n_chunks);
-    put_u64(bytes + 24, entry->n_bytes);
-    put_u64(bytes + 32, entry->hash.low);
-    put_u64(bytes + 40, entry->hash.high);
-    bl_bln_put_u32(bytes + 48, entry->same_as);
+    bl_put_u16(bytes + 10, entry->dtype);
+    bl_put_u32(bytes + 12, entry->shard);
+    bl_put_u32(bytes + 16, entry->first_chunk);
+    bl_put_u32(bytes + 20, entry->n_chunks);
+    bl_put_u64(bytes + 24, entry->n_bytes);
+    bl_put_u64(bytes + 32, entry->hash.low);
+    bl_put_u64(bytes + 40, entry->hash.high);
+    bl_put_u32(bytes + 48, entry->same_as);
     for (size_t d = 0; d < BL_MAX_DIMS; d++)
-        put_u64(bytes + 64 + 8 * d, entry->dim[d]);
+        bl_put_u64(bytes + 64 + 8 * d, entry->dim[d]);
 }
 
 void bl_bln_unpack_entry(bl_bln_entry *entry, const unsigned char bytes[BL_BLN_ENTRY_BYTES])
 {
     *entry = (bl_bln_entry){
-        .name_offset = bl_bln_get_u32(bytes),
-        .n_name = bl_bln_get_u32(bytes + 4),
+        .name_offset = bl_get_u32(bytes),
+        .n_name = bl_get_u32(bytes + 4),
         .kind = bytes[8],
         .ndim = bytes[9],
-        .dtype = get_u16(bytes + 10),
-        .shard = bl_bln_get_u32(bytes + 12),
-        .first_chunk = bl_bln_get_u32(bytes + 16),
-        .n_chunks = bl_bln_get_u32(bytes + 20),
-        .n_bytes = get_u64(bytes + 24),
-        .hash = { .low = get_u64(bytes + 32), .high = get_u64(bytes + 40) },
-        .same_as = bl_bln_get_u32(bytes + 48),
+        .dtype = bl_get_u16(bytes + 10),
+        .shard = bl_get_u32(bytes + 12),
+        .first_chunk = bl_get_u32(bytes + 16),
+        .n_chunks = bl_get_u32(bytes + 20),
+        .n_bytes = bl_get_u64(bytes + 24),
+        .hash = { .low = bl_get_u64(bytes + 32), .high = bl_get_u64(bytes + 40) },
+        .same_as = bl_get_u32(bytes + 48),
     };
     for (size_t d = 0; d < BL_MAX_DIMS; d++)
-        entry->dim[d] = get_u64(bytes + 64 + 8 * d);
+        entry->dim[d] = bl_get_u64(bytes + 64 + 8 * d);
 }
 
 void bl_bln_pack_chunk(unsigned char bytes[BL_BLN_CHUNK_RECORD_BYTES], const bl_bln_chunk *chunk)
 {
     memset(bytes, 0, BL_BLN_CHUNK_RECORD_BYTES);
-    put_u64(bytes, chunk->offset);
-    bl_bln_put_u32(bytes + 8, chunk->n_stored);
-    bl_bln_put_u32(bytes + 12, chunk->n_decoded);
-    put_u16(bytes + 16, chunk->codec);
-    put_u16(bytes + 18, chunk->part);
-    put_u64(bytes + 24, chunk->hash);
+    bl_put_u64(bytes, chunk->offset);
+    bl_put_u32(bytes + 8, chunk->n_stored);
+    bl_put_u32(bytes + 12, chunk->n_decoded);
+    bl_put_u16(bytes + 16, chunk->codec);
+    bl_put_u16(bytes + 18, chunk->part);
+    bl_put_u64(bytes + 24, chunk->hash);
 }
 
 void bl_bln_unpack_chunk(bl_bln_chunk *chunk, const unsigned char bytes[BL_BLN_CHUNK_RECORD_BYTES])
 {
     *chunk = (bl_bln_chunk){
-        .offset = get_u64(bytes),
-        .n_stored = bl_bln_get_u32(bytes + 8),
-        .n_decoded = bl_bln_get_u32(bytes + 12),
-        .codec = get_u16(bytes + 16),
-        .part = get_u16(bytes + 18),
-        .hash = get_u64(bytes + 24),
+        .offset = bl_get_u64(bytes),
+        .n_stored = bl_get_u32(bytes + 8),
+        .n_decoded = bl_get_u32(bytes + 12),
+        .codec = bl_get_u16(bytes + 16),
+        .part = bl_get_u16(bytes + 18),
+        .hash = bl_get_u64(bytes + 24),
     };
 }
 

@@ -110,9 +110,6 @@ void bl_bln_unpack_chunk(bl_bln_chunk *chunk, const unsigned char bytes[BL_BLN_C
 
 enum { BL_BLN_INFO_TOOL = 1 }; /* keys of the section of further information */
 
-void bl_bln_put_u32(unsigned char *bytes, uint32_t value);
-uint32_t bl_bln_get_u32(const unsigned char *bytes);
-
 /* Numbers of element types in the format; false when there is none. */
 bool bl_bln_dtype_number(uint16_t *out, bl_dtype dtype);
 bool bl_bln_dtype_from_number(bl_dtype *out, uint16_t number);

@@ -2,6 +2,7 @@
 #include "formats/bln/bln_writer.h"
 
 #include "base/alloc.h"
+#include "base/le.h"
 #include "base/size.h"
 #include "base/sink.h"
 #include "base/text.h"
@@ -214,8 +215,8 @@ static void add_info(bl_text *info)
     unsigned char header[BL_BLN_INFO_HEADER_BYTES];
     size_t n = sizeof(tool) - 1;
 
-    bl_bln_put_u32(header, BL_BLN_INFO_TOOL);
-    bl_bln_put_u32(header + 4, (uint32_t)n);
+    bl_put_u32(header, BL_BLN_INFO_TOOL);
+    bl_put_u32(header + 4, (uint32_t)n);
     bl_text_add(info, (const char *)header, sizeof(header));
     bl_text_add(info, tool, n);
     bl_text_add(info, "\0\0\0\0\0\0\0", (8 - n % 8) % 8);
@@ -240,8 +241,8 @@ static bl_status build_index(bl_bln_writer *w, struct bl_err *err)
     bl_status rc;
 
     add_info(&info);
-    bl_bln_put_u32(header, N_PARTS);
-    bl_bln_put_u32(header + 4, BL_BLN_ALIGN);
+    bl_put_u32(header, N_PARTS);
+    bl_put_u32(header + 4, BL_BLN_ALIGN);
     bl_text_add(&w->index, (const char *)header, sizeof(header));
     for (size_t i = 0; i < N_PARTS; i++) {
         unsigned char record[BL_BLN_SECTION_BYTES];

@@ -2,6 +2,7 @@
 #include "formats/ckpt/fingerprint.h"
 
 #include "base/alloc.h"
+#include "base/le.h"
 #include "base/size.h"
 
 #include <string.h>
@@ -10,11 +11,17 @@ enum { SAMPLE_BYTES = 4096, SAMPLES = 1000, WHOLE_BYTES = 1 << 20 };
 
 static void add_description(bl_hasher *hasher, const bl_stored *t)
 {
-    const uint32_t type[2] = { (uint32_t)t->dtype, t->ndim };
+    const char *type = bl_dtype_name(t->dtype);
+    unsigned char number[8];
 
     bl_hasher_add(hasher, t->name, strlen(t->name) + 1);
-    bl_hasher_add(hasher, type, sizeof(type));
-    bl_hasher_add(hasher, t->dim, t->ndim * sizeof(*t->dim));
+    bl_hasher_add(hasher, type, strlen(type) + 1);
+    bl_put_u32(number, t->ndim);
+    bl_hasher_add(hasher, number, 4);
+    for (uint32_t d = 0; d < t->ndim; d++) {
+        bl_put_u64(number, t->dim[d]);
+        bl_hasher_add(hasher, number, 8);
+    }
 }
 
 /* Bytes of stored tensor i that take part. */

@@ -5,6 +5,7 @@
  * dimension (norms, biases), and the first 4 KiB of about 1,000 others, evenly spread. The same
  * bytes in the same container give the same number wherever they lie. It finds another model,
  * another conversion, another step of training; it is no checksum: one changed value may escape.
+ * Files keep it: how it is made is written down in docs/format-logits.md, section 7.
  */
 #ifndef BL_FORMATS_FINGERPRINT_H
 #define BL_FORMATS_FINGERPRINT_H

@@ -99,7 +99,7 @@ static inline bl_status keep_logits(void *context, size_t token, size_t n_tokens
 static inline bl_status golden_logits(float **out, const float *x, size_t n, const bl_tensor *table,
                                       const bl_weights *weights, struct bl_err *err)
 {
-    const bl_head head = { weights, table, x };
+    const bl_head head = { .weights = weights, .table = table, .x = x };
     struct kept_logits kept = { bl_alloc(n, (size_t)table->n_rows * sizeof(float)),
                                 (size_t)table->n_rows };
     bl_status rc = kept.values ? bl_head_run(&head, 1, n, keep_logits, &kept, err)
