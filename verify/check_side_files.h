@@ -4,7 +4,7 @@
  *
  * In a folder or a .bln: config.json, generation_config.json, tokenizer.json,
  * tokenizer_config.json, special_tokens_map.json, added_tokens.json, the shard index, and whether
- * every other *.json is JSON. In a .gguf: the tokens and the special ids of its metadata.
+ * every other *.json is JSON. In a .gguf: the tokenizer in its metadata.
  *
  * A contradiction is a fault, unless published checkpoints have it and loaders agree on what it
  * means (students that name another BOS in config.json than in their tokenizer): that is a note.
