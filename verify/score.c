@@ -10,6 +10,8 @@
 
 #define USUAL_MEMORY ((uint64_t)4 << 30)
 
+enum { SLACK = 32 }; /* one part in so many is left for what the formula of room.h leaves out */
+
 struct model {
     bl_network network;
     bl_weights weights;
@@ -42,13 +44,16 @@ static bl_status choose_room(struct run *run, struct bl_err *err)
 {
     const bl_score_options *o = run->options;
     uint64_t held = bl_memory_resident(), allowed = o->memory ? o->memory : USUAL_MEMORY;
-    const bl_room least = { 1, o->scratch };
-    bl_status rc = bl_room_choose(&run->room, &run->job, allowed > held ? allowed - held : 0,
+    uint64_t used = held + allowed / SLACK;
+    const bl_room whole = { 0 }, least = { 1, o->scratch };
+    bl_status rc = bl_room_choose(&run->room, &run->job, allowed > used ? allowed - used : 0,
                                   o->scratch, o->memory ? err : NULL);
 
     if (rc == BL_OK || o->memory)
         return rc;
-    run->room = least;
+    run->room = bl_room_bytes(&run->job, &whole, NULL) < bl_room_bytes(&run->job, &least, NULL)
+                    ? whole
+                    : least;
     return BL_OK;
 }
 
