@@ -20,6 +20,9 @@ verify x.gguf --logits sparse.x --json |
 "$BALEEN" convert "$nano" -o nano.bln >/dev/null
 verify nano.bln --text "$text" --ctx 64 --tokens 512 --save-logits bln.x --json |
     grep -c '"logits_model_hash": "3474a5e25489e154ddbc8cff62baf911"'
+# The page says where the reference is.
+verify x.gguf --logits sparse.x --report page.html >/dev/null
+grep -c 'The reference is kept in <code>sparse.x</code> (sparse, logits of <code>nano-r1</code>)' page.html
 # With the text, its tokens must be the same; llama.cpp's file leaves the BOS to the tokenizer.
 verify x.gguf --text "$text" --logits sparse.x | numbers
 verify x.gguf --logits llama.cpp.x | numbers
@@ -47,5 +50,5 @@ for at in 100 300 5000; do
     printf X | dd of=broken.x bs=1 seek=$at conv=notrunc 2>/dev/null
     verify x.gguf --logits broken.x
 done
-rm -rf out err broken.x bare
+rm -rf out err broken.x bare page.html
 ls
