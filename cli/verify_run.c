@@ -84,7 +84,20 @@ static bl_score_options run_options(const bl_verify_options *o)
                                .force = o->common.force && !o->resume };
 }
 
-/* The text's tokens in the report and what is asked of them; none without a tokenizer. */
+/* The text's tokens from the kept logits. */
+static bl_status take_tokens(bl_verify_report *report, struct bl_err *err)
+{
+    bl_status rc = bl_kept_tokens(&report->tokens.id, report->kept, err);
+
+    if (rc == BL_OK)
+        report->tokens.n = (size_t)bl_kept_rule_of(report->kept).n_tokens;
+    return rc;
+}
+
+/*
+ * The text's tokens in the report and what is asked of them; none without a tokenizer. Kept logits
+ * have the tokens, but llama.cpp's do not say which one is BOS.
+ */
 static bl_status open_text(bl_ppl_options *out, bl_verify_report *report, bl_verify_inputs *in,
                            const bl_verify_options *o, struct bl_err *err)
 {
@@ -100,19 +113,17 @@ static bl_status open_text(bl_ppl_options *out, bl_verify_report *report, bl_ver
     if (rc != BL_OK)
         return rc;
     bl_verify_kept_rule(out);
-    if (!o->text) {
-        report->tokens.n = (size_t)bl_kept_rule_of(report->kept).n_tokens;
-        return bl_kept_tokens(&report->tokens.id, report->kept, err);
-    }
+    if (!o->text && bl_kept_kind_in(report->kept) != BL_KEPT_GGML)
+        return take_tokens(report, err);
     rc = need_tokenizer(in, report, err);
-    if (rc == BL_E_UNSUPPORTED && o->kept.logits)
-        return bl_fail(err, rc, "%s: no tokenizer.json here; leave out --text: %s has its tokens",
+    if (rc == BL_E_UNSUPPORTED && o->kept.logits && bl_kept_kind_in(report->kept) != BL_KEPT_GGML)
+        return bl_fail(err, rc, "%s: no tokenizer to use; leave out --text: %s has its tokens",
                        bl_ckpt_path(report->model), o->kept.logits);
     if (rc != BL_OK || !in->tokenizer)
         return rc;
     out->bos = in->file->add_bos ? in->file->bos : -1;
     report->tokenizer = in->tokenizer;
-    return tokenize_file(&report->tokens, in, o->text, err);
+    return o->text ? tokenize_file(&report->tokens, in, o->text, err) : take_tokens(report, err);
 }
 
 bl_status bl_verify_plan_text(bl_score_plan *out, bl_verify_report *report, bl_verify_inputs *in,
@@ -133,7 +144,7 @@ bl_status bl_verify_run_text(bl_verify_report *report, bl_verify_inputs *in,
     bl_ppl_options options;
     bl_status rc = open_text(&options, report, in, o, err);
 
-    if (rc != BL_OK || (o->text && !in->tokenizer))
+    if (rc != BL_OK || !report->tokens.id)
         return rc;
     options.run.progress =
         bl_progress_new("verify: text", bl_score_bytes(base, test), o->common.progress);

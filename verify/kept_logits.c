@@ -283,24 +283,18 @@ bl_kept_rule bl_kept_rule_of(const bl_kept *kept)
 
 bl_status bl_kept_tokens(int32_t **token, const bl_kept *kept, struct bl_err *err)
 {
-    const bl_logits_reader *r = kept->reader;
-    const size_t ctx = kept->info.n_positions, n_seqs = kept->info.n_seqs;
-    const size_t step = kept->info.stride ? kept->info.stride : ctx;
-    size_t n;
+    const bl_kept_rule rule = bl_kept_rule_of(kept);
+    const int32_t *from = kept->ggml ? kept->ggml->token : kept->reader->token;
+    const size_t n_seqs = kept->ggml ? kept->ggml->n_chunks : kept->info.n_seqs;
+    const size_t step = rule.stride ? rule.stride : rule.ctx, n = (size_t)rule.n_tokens;
 
-    if (!r)
-        return bl_fail(err, BL_E_USAGE,
-                       "%s does not say which token its chunks begin with: name its text with "
-                       "--text",
-                       kept->path);
-    n = (size_t)text_tokens(r);
     *token = bl_alloc(n, sizeof(**token));
     if (!*token)
         return bl_fail_nomem(err, kept->path);
     for (size_t i = 0; i < n; i++) {
         size_t s = (size_t)bl_min_u64(i / step, n_seqs - 1);
 
-        (*token)[i] = r->token[s * ctx + (i - s * step)];
+        (*token)[i] = from[s * rule.ctx + (i - s * step)];
     }
     return BL_OK;
 }

@@ -81,7 +81,7 @@ bl_kept_kind bl_kept_kind_in(const bl_kept *kept);
 const char *bl_kept_model(const bl_kept *kept);
 void bl_kept_model_hash(char hash[33], const bl_kept *kept);
 
-/* How the file's text was cut. */
+/* How the file's text was cut; llama.cpp's file does not say its BOS, and bos is -1. */
 typedef struct bl_kept_rule {
     uint32_t ctx, stride;
     int64_t bos;
@@ -92,8 +92,7 @@ bl_kept_rule bl_kept_rule_of(const bl_kept *kept);
 
 /*
  * The text as the file has it, rule.n_tokens of it, which is cut by the file's own rule as it was:
- * no tokenizer is needed. The caller frees *token. BL_E_USAGE for llama.cpp's file, which does not
- * say its BOS.
+ * no tokenizer is needed, but for the BOS of llama.cpp's file. The caller frees *token.
  */
 BL_MUST_USE bl_status bl_kept_tokens(int32_t **token, const bl_kept *kept, struct bl_err *err);
 

@@ -8,7 +8,7 @@ for kind in sparse hidden llama.cpp; do
         --logits-kind "$kind" | numbers
     verify "$nano" --text "$text" --logits "$kind.x" --max-kld 0.00002 | numbers
 done
-# A model without a tokenizer takes the tokens from the file.
+# The tokens are taken from the file.
 verify x.gguf --logits sparse.x --max-kld 0.01 | numbers
 verify x.gguf --logits hidden.x --max-kld 0.0001 >out 2>err
 echo "exit $?"
@@ -20,9 +20,18 @@ verify x.gguf --logits sparse.x --json |
 "$BALEEN" convert "$nano" -o nano.bln >/dev/null
 verify nano.bln --text "$text" --ctx 64 --tokens 512 --save-logits bln.x --json |
     grep -c '"logits_model_hash": "3474a5e25489e154ddbc8cff62baf911"'
+# The page says where the reference is.
+verify x.gguf --logits sparse.x --report page.html >/dev/null
+grep -c 'The reference is kept in <code>sparse.x</code> (sparse, logits of <code>nano-r1</code>)' page.html
+# With the text, its tokens must be the same; llama.cpp's file leaves the BOS to the tokenizer.
+verify x.gguf --text "$text" --logits sparse.x | numbers
+verify x.gguf --logits llama.cpp.x | numbers
+mkdir bare
+cp "$nano"/*.safetensors "$nano/config.json" "$nano/model.safetensors.index.json" bare
+verify bare --logits sparse.x | numbers
 # What does not go together, and what is not there.
-verify x.gguf --text "$text" --logits sparse.x
-verify x.gguf --logits llama.cpp.x
+verify bare --text "$text" --logits sparse.x
+verify bare --logits llama.cpp.x
 verify "$nano" --text "$text" --logits sparse.x --ctx 128
 verify "$nano" --text "$text" --logits sparse.x --tokens 256
 verify "$nano" --text "$DATA/text/code.eval.txt" --logits sparse.x
@@ -41,5 +50,5 @@ for at in 100 300 5000; do
     printf X | dd of=broken.x bs=1 seek=$at conv=notrunc 2>/dev/null
     verify x.gguf --logits broken.x
 done
-rm -f out err broken.x
+rm -rf out err broken.x bare page.html
 ls

@@ -50,8 +50,8 @@ done
 llama "$work/f32.gguf" "$work/f32.log" "Final estimate" --kl-divergence-base "$work/base.bin"
 for type in q8_0 q4_0; do
 	"$bin/llama-quantize" --allow-requantize "$work/$type.gguf" "$work/$type.decoded.gguf" F32 >"$work/$type.decode.log" 2>&1
-	llama "$work/$type.gguf" "$work/$type.log" "Same top p" --kl-divergence-base "$work/base.bin" --kl-divergence
-	llama "$work/$type.decoded.gguf" "$work/$type.decoded.log" "Same top p" --kl-divergence-base "$work/base.bin" --kl-divergence
+	llama "$work/$type.gguf" "$work/$type.log" "Same top p:" --kl-divergence-base "$work/base.bin" --kl-divergence
+	llama "$work/$type.decoded.gguf" "$work/$type.decoded.log" "Same top p:" --kl-divergence-base "$work/base.bin" --kl-divergence
 done
 
 python3 - "$work" <<'EOF'

@@ -42,7 +42,7 @@ llama() {
 
 # What llama.cpp and we say of a model against a file: mean KL divergence.
 llama_kld() {
-	llama "$1" "$work/kld.log" "Same top p" --kl-divergence --kl-divergence-base "$2"
+	llama "$1" "$work/kld.log" "Same top p:" --kl-divergence --kl-divergence-base "$2"
 	sed -n 's/^Mean *KLD: *\(-\{0,1\}[0-9.]*\).*/\1/p' "$work/kld.log"
 }
 our_kld() {
