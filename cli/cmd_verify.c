@@ -165,6 +165,8 @@ static bl_status check_run_options(const bl_verify_options *o, struct bl_err *er
         return bl_fail(err, BL_E_USAGE, "--dry-run needs --text");
     if (o->resume && !o->scratch)
         return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
+    if (o->common.force && !o->scratch && !o->page && !o->kept.save)
+        return bl_fail(err, BL_E_USAGE, "--force needs --report, --save-logits or --scratch");
     return BL_OK;
 }
 
@@ -235,6 +237,7 @@ static bool is_only_a_file(const bl_verify_options *o, const bl_ckpt *model)
 static bl_status verify(const bl_verify_options *o, const char *path, struct bl_err *err)
 {
     bl_verify_report report = { .path = path,
+                                .structure_only = o->structure_only,
                                 .text = o->text ? o->text : o->kept.logits,
                                 .sums_list = o->sha256 };
     bl_verify_inputs inputs = { 0 };
@@ -277,6 +280,8 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to score" },
         { "--choices", 0, BL_OPTION_STRING, &o.choices, "FILE",
           "multiple-choice items, as JSON lines (docs/cli.md)" },
+        { "--activations", 0, BL_OPTION_STRING, &o.activations, "FILE",
+          "which layer goes wrong, on the first --ctx tokens of a text" },
         { "--sha256", 0, BL_OPTION_STRING, &o.sha256, "SUMS",
           "a list of sha256sum that the files must equal" },
         { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N",
@@ -296,8 +301,6 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         BL_OPTION_LOGITS_KIND(o.kept),
         BL_OPTION_LOGITS(o.kept),
         { "--report", 0, BL_OPTION_STRING, &o.page, "FILE", "write a page (HTML) as well" },
-        { "--activations", 0, BL_OPTION_STRING, &o.activations, "FILE",
-          "compare the hidden states after every layer on the first --ctx tokens of a text" },
         { "--structure-only", 0, BL_OPTION_FLAG, &o.structure_only, NULL,
           "read no values but those that a text needs" },
         { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
@@ -309,7 +312,7 @@ int bl_cmd_verify(const bl_command *command, int argc, char **argv)
         { "--dry-run", 0, BL_OPTION_FLAG, &o.common.dry_run, NULL,
           "say what the text would take: memory, disk, reading, operations" },
         { "--force", 0, BL_OPTION_FLAG, &o.common.force, NULL,
-          "replace a page, kept logits, or states in --scratch, that exist" },
+          "replace a page, kept logits or states that exist" },
         BL_OPTION_JSON(o.common),
         BL_OPTION_THREADS(o.common),
         BL_OPTION_QUIET(o.common),

@@ -27,6 +27,7 @@ typedef struct bl_verify_report {
     const bl_ckpt *model, *reference; /* NULL: not opened; there is none */
     const char *path;                 /* of the model, as given */
     const char *text;                 /* path, or NULL */
+    bool structure_only;              /* not every value was read */
     const char *sums_list;            /* path, or NULL: then there are no sums */
     bl_kept *kept; /* logits that were kept, or that are the reference; NULL: none; owned */
     bool has_check, has_comparison, has_activations, has_ppl, has_choices;

@@ -55,7 +55,8 @@ static void print_check(bl_text *out, const bl_verify_report *r)
                        c->n_faults == 1 ? "" : "s");
     else
         bl_text_printf(out, "structure      %zu tensors as the configuration says%s\n",
-                       c->n_tensors, r->reference ? "" : ", every value finite");
+                       c->n_tensors,
+                       r->reference || r->structure_only ? "" : ", every value finite");
     print_findings(out, c);
 }
 
