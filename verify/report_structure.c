@@ -127,8 +127,9 @@ bl_status bl_section_structure(bl_text *out, const bl_verify_report *r, struct b
     bl_html_count(out, c->n_tensors);
     bl_text_puts(out, " tensors and the files beside them were looked at, ");
     put_number_of(out, c->n_faults, "fault");
-    bl_text_printf(out, "%s.</p>\n",
-                   r->reference || c->n_faults > 0 ? "" : "; every value is finite");
+    bl_text_printf(
+        out, "%s.</p>\n",
+        r->reference || r->structure_only || c->n_faults > 0 ? "" : "; every value is finite");
     put_findings(out, c);
     if (r->has_comparison)
         put_differences(out, &r->comparison);
