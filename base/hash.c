@@ -2,7 +2,6 @@
 #include "base/hash.h"
 
 #include "base/alloc.h"
-
 #include "base/size.h"
 
 #include <openssl/evp.h>
@@ -22,6 +21,18 @@ uint64_t bl_hash64(const void *bytes, size_t n)
 uint64_t bl_hash64_seeded(const void *bytes, size_t n, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, n, seed);
+}
+
+bl_hash128 bl_hash128_of(const void *bytes, size_t n)
+{
+    XXH128_hash_t hash = XXH3_128bits(bytes, n);
+
+    return (bl_hash128){ hash.low64, hash.high64 };
+}
+
+bool bl_hash128_equal(bl_hash128 a, bl_hash128 b)
+{
+    return a.low == b.low && a.high == b.high;
 }
 
 bl_status bl_hasher_new(bl_hasher **out, struct bl_err *err)

@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/source.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,7 +22,10 @@ typedef struct bl_hash128 {
 uint64_t bl_hash64(const void *bytes, size_t n);
 uint64_t bl_hash64_seeded(const void *bytes, size_t n, uint64_t seed);
 
-/* XXH3-128 over data that comes in pieces. */
+/* XXH3-128 of n bytes, and of data that comes in pieces. */
+bl_hash128 bl_hash128_of(const void *bytes, size_t n);
+bool bl_hash128_equal(bl_hash128 a, bl_hash128 b);
+
 typedef struct bl_hasher bl_hasher;
 
 BL_MUST_USE bl_status bl_hasher_new(bl_hasher **out, struct bl_err *err);

@@ -1,6 +1,5 @@
 /*
- * memory.h - what the process holds and what the machine has, in bytes; 0 where the system does
- * not say.
+ * memory.h - what the process holds, in bytes; 0 where the system does not say.
  */
 #ifndef BL_BASE_MEMORY_H
 #define BL_BASE_MEMORY_H

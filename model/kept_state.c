@@ -29,9 +29,9 @@ bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights, const bl_router_
     return BL_OK;
 }
 
-static bool same_hash(bl_hash128 a, bl_hash128 b)
+static bl_hash128 hash_tokens(const int32_t *tokens, size_t n)
 {
-    return a.low == b.low && a.high == b.high;
+    return bl_hash128_of(tokens, n * sizeof(*tokens));
 }
 
 /* The file's state, which must be of this run. */
@@ -40,16 +40,14 @@ static bl_status load(bl_state *out, const char *path, bl_hash128 tokens, const 
 {
     bl_source *source = NULL;
     bl_state s = { 0 };
-    bl_hash128 got = { 0 };
     bl_status rc = bl_source_open(&source, path, err);
 
     if (rc == BL_OK)
         rc = bl_state_load(&s, source, run->room, err);
     bl_source_close(source);
-    if (rc == BL_OK)
-        rc = bl_state_token_hash(&got, s.token, s.n_tokens, err);
     if (rc == BL_OK &&
-        (!same_hash(s.run_id, run->id) || !same_hash(got, tokens) || s.n_seqs != run->n_seqs ||
+        (!bl_hash128_equal(s.run_id, run->id) ||
+         !bl_hash128_equal(hash_tokens(s.token, s.n_tokens), tokens) || s.n_seqs != run->n_seqs ||
          s.hidden_size != run->weights->network->config->hidden_size))
         rc = bl_fail(err, BL_E_FORMAT, "%s: the state of another model or text", path);
     if (rc == BL_OK)
@@ -114,15 +112,11 @@ static bool exists(const char *path)
 bl_status bl_kept_state_begin(bl_state *out, char **path, const bl_run *run,
                               const bl_kept_state *kept, struct bl_err *err)
 {
-    bl_hash128 tokens;
-    char *name = NULL;
-    bl_status rc =
-        bl_state_token_hash(&tokens, run->tokens, (size_t)run->n_seqs * run->n_positions, err);
+    bl_hash128 tokens = hash_tokens(run->tokens, (size_t)run->n_seqs * run->n_positions);
+    char *name = bl_format("%s/baleen-%016" PRIx64 "%016" PRIx64 ".state", kept->folder,
+                           run->id.low ^ tokens.low, run->id.high ^ tokens.high);
+    bl_status rc;
 
-    if (rc != BL_OK)
-        return rc;
-    name = bl_format("%s/baleen-%016" PRIx64 "%016" PRIx64 ".state", kept->folder,
-                     run->id.low ^ tokens.low, run->id.high ^ tokens.high);
     if (!name)
         return bl_fail_nomem(err, "the name of a kept state");
     if (kept->force || !exists(name))

@@ -55,19 +55,6 @@ void bl_state_release(bl_state *state)
     *state = (bl_state){ 0 };
 }
 
-bl_status bl_state_token_hash(bl_hash128 *out, const int32_t *tokens, size_t n, struct bl_err *err)
-{
-    bl_hasher *hasher;
-    bl_status rc = bl_hasher_new(&hasher, err);
-
-    if (rc != BL_OK)
-        return rc;
-    bl_hasher_add(hasher, tokens, n * sizeof(*tokens));
-    *out = bl_hasher_digest(hasher);
-    bl_hasher_free(hasher);
-    return BL_OK;
-}
-
 static bl_status put(bl_sink *sink, bl_hasher *hasher, const void *bytes, size_t n,
                      struct bl_err *err)
 {
@@ -122,11 +109,9 @@ bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err
 {
     unsigned char header[HEADER_BYTES];
     bl_hasher *hasher = NULL;
-    bl_hash128 tokens, all;
-    bl_status rc = bl_state_token_hash(&tokens, state->token, state->n_tokens, err);
+    bl_hash128 tokens = bl_hash128_of(state->token, state->n_tokens * sizeof(*state->token)), all;
+    bl_status rc = bl_hasher_new(&hasher, err);
 
-    if (rc == BL_OK)
-        rc = bl_hasher_new(&hasher, err);
     if (rc != BL_OK)
         return rc;
     make_header(header, state, tokens);
@@ -214,18 +199,16 @@ static bl_status get_hidden(bl_state *s, bl_source *source, uint64_t offset, bl_
 static bl_status read_body(bl_state *s, bl_source *source, bl_hasher *hasher, struct bl_err *err)
 {
     size_t token_bytes = s->n_tokens * sizeof(*s->token);
-    uint64_t stored[2];
-    bl_hash128 all;
+    bl_hash128 stored;
     bl_status rc = get(s->token, source, HEADER_BYTES, token_bytes, hasher, err);
 
     if (rc == BL_OK)
         rc = get_hidden(s, source, HEADER_BYTES + token_bytes, hasher, err);
     if (rc == BL_OK)
-        rc = bl_source_read(source, source->size - sizeof(stored), stored, sizeof(stored), err);
+        rc = bl_source_read(source, source->size - sizeof(stored), &stored, sizeof(stored), err);
     if (rc != BL_OK)
         return rc;
-    all = bl_hasher_digest(hasher);
-    if (all.low != stored[0] || all.high != stored[1])
+    if (!bl_hash128_equal(bl_hasher_digest(hasher), stored))
         return bl_fail(err, BL_E_FORMAT, "%s: the checksum does not match: the file is damaged",
                        source->name);
     return BL_OK;

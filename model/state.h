@@ -48,10 +48,6 @@ BL_MUST_USE bl_status bl_state_init(bl_state *out, const int32_t *tokens, uint32
                                     struct bl_err *err);
 void bl_state_release(bl_state *state);
 
-/* XXH3-128 of token ids, as it stands in the file. */
-BL_MUST_USE bl_status bl_state_token_hash(bl_hash128 *out, const int32_t *tokens, size_t n,
-                                          struct bl_err *err);
-
 BL_MUST_USE bl_status bl_state_save(const bl_state *state, bl_sink *sink, struct bl_err *err);
 
 /*

@@ -174,8 +174,7 @@ static bl_status check_same(const struct walk *w, const bl_bln_entry *e, uint32_
     first = bl_bln_index_entry(w->index, e->same_as - 1);
     if (e->kind != first.kind || e->kind != BL_BLN_TENSOR || first.same_as != 0 ||
         first.first_chunk != e->first_chunk || first.n_chunks != e->n_chunks ||
-        first.n_bytes != e->n_bytes || first.hash.low != e->hash.low ||
-        first.hash.high != e->hash.high)
+        first.n_bytes != e->n_bytes || !bl_hash128_equal(first.hash, e->hash))
         return reject(w, e, BL_E_FORMAT, err, "is not what it claims to be a copy of");
     return BL_OK;
 }

@@ -42,7 +42,7 @@ static bl_status check_entry(const bl_bln_file *file, struct worker *w, const bl
     if (rc != BL_OK)
         return rc;
     hash = bl_hasher_digest(w->hasher);
-    if (hash.low == entry->hash.low && hash.high == entry->hash.high)
+    if (bl_hash128_equal(hash, entry->hash))
         return BL_OK;
     return bl_fail(err, BL_E_MISMATCH, "%s: %s '%s': it does not have the checksum of the index",
                    file->base.path, bl_bln_kind_name(entry),

@@ -30,17 +30,11 @@ static bl_status read_tokens(bl_logits_reader *r, struct bl_err *err)
 {
     const size_t n = (size_t)r->info.n_seqs * r->info.n_positions;
     unsigned char *bytes = NULL;
-    bl_hasher *hasher = NULL;
-    bl_hash128 hash;
     bl_status rc = read_new(&bytes, r, BL_LOGITS_HEADER_BYTES, 4 * n, err);
 
-    if (rc == BL_OK)
-        rc = bl_hasher_new(&hasher, err);
     if (rc != BL_OK)
-        goto done;
-    bl_hasher_add(hasher, bytes, 4 * n);
-    hash = bl_hasher_digest(hasher);
-    if (hash.low != r->info.tokens.low || hash.high != r->info.tokens.high) {
+        return rc;
+    if (!bl_hash128_equal(bl_hash128_of(bytes, 4 * n), r->info.tokens)) {
         rc = bl_fail(err, BL_E_FORMAT, "%s: the tokens of the text are damaged", r->source->name);
         goto done;
     }
@@ -57,7 +51,6 @@ static bl_status read_tokens(bl_logits_reader *r, struct bl_err *err)
             r->token[i] = (int32_t)id;
     }
 done:
-    bl_hasher_free(hasher);
     bl_free(bytes);
     return rc;
 }
@@ -118,7 +111,8 @@ static bl_status read_hashes(bl_logits_reader *r, const unsigned char *header, s
     bl_hasher_add(hasher, r->hash, n);
     hash = bl_hasher_digest(hasher);
     bl_hasher_free(hasher);
-    if (hash.low != bl_get_u64(r->hash + n) || hash.high != bl_get_u64(r->hash + n + 8))
+    if (!bl_hash128_equal(hash,
+                          (bl_hash128){ bl_get_u64(r->hash + n), bl_get_u64(r->hash + n + 8) }))
         return bl_fail(err, BL_E_FORMAT, "%s: the table of hashes is damaged", r->source->name);
     return BL_OK;
 }
