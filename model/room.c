@@ -162,7 +162,9 @@ size_t bl_room_head_rows(const bl_room_job *job, const bl_room *room)
 
     count_head(&once, &a_row, job);
     rows = layers > once ? (layers - once) / bl_max_u64(a_row, 1) : 0;
-    return (size_t)bl_min_u64(job->n_scored, bl_max_u64(rows, BL_HEAD_TOKENS));
+    rows =
+        bl_max_u64(rows / BL_HEAD_TOKENS, 1) * BL_HEAD_TOKENS; /* the same blocks, the same bits */
+    return (size_t)bl_min_u64(job->n_scored, rows);
 }
 
 uint64_t bl_room_bytes(const bl_room_job *job, const bl_room *room, uint64_t *spilled)

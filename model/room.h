@@ -36,7 +36,10 @@ typedef struct bl_room_job {
 /* Bytes at the worst moment, beside what the process holds before; spilled: bytes of scratch. */
 uint64_t bl_room_bytes(const bl_room_job *job, const bl_room *room, uint64_t *spilled);
 
-/* Scored positions that pass through the heads at a time: all, or what fits where a layer did. */
+/*
+ * Scored positions that pass through the heads at a time: all, or what fits where a layer did, in
+ * whole blocks of the head (BL_HEAD_TOKENS), so that no logit depends on it.
+ */
 size_t bl_room_head_rows(const bl_room_job *job, const bl_room *room);
 
 /*

@@ -160,6 +160,29 @@ static void less_memory_gives_the_same_bits(void **state)
     assert_int_equal(run(&seen, f, 1, -1, (bl_score_options){ .memory = 1 << 20 }), BL_E_USAGE);
 }
 
+/* Parts of the scored positions begin where the head's own blocks of tokens do, at any memory. */
+static void parts_of_the_head_are_whole_blocks(void **state)
+{
+    const struct fixture *f = *state;
+    size_t n_parts = 0;
+
+    for (uint32_t seqs = 1; seqs <= 64; seqs++)
+        for (uint32_t block = 0; block < seqs; block++) {
+            const bl_room room = { block, block % 2 ? "." : NULL };
+            const bl_room_job job = { .network = { &f->g.network, &f->g.network },
+                                      .n_models = 2,
+                                      .n_seqs = seqs,
+                                      .n_positions = POSITIONS,
+                                      .n_scored = (size_t)seqs * POSITIONS - 7,
+                                      .n_threads = 2 };
+            size_t rows = bl_room_head_rows(&job, &room);
+
+            n_parts += rows < job.n_scored;
+            assert_true(rows > 0 && (rows == job.n_scored || rows % BL_HEAD_TOKENS == 0));
+        }
+    assert_true(n_parts > 0);
+}
+
 static void a_run_that_was_cut_off_goes_on(void **state)
 {
     const struct fixture *f = *state;
@@ -239,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(less_memory_gives_the_same_bits),
+        cmocka_unit_test(parts_of_the_head_are_whole_blocks),
         cmocka_unit_test(a_run_that_was_cut_off_goes_on),
         cmocka_unit_test(models_that_are_not_level_come_level),
         cmocka_unit_test(a_damaged_state_is_refused),
