@@ -1,6 +1,6 @@
 /*
  * linear.c - see linear.h. Every product is made of the same BLAS calls, on tiles of BL_LINEAR_TOKENS
- * tokens and the rows between two multiples of TILE_ROWS; the ways differ in who decodes what:
+ * tokens and the rows between two multiples of BL_LINEAR_ROWS; the ways differ in who decodes what:
  *
  *   by rows   a thread decodes the rows of a tile into its own buffer, which stays in its cache,
  *             and multiplies them with all tokens: nothing waits for anything
@@ -17,7 +17,7 @@
 #include "model/hold.h"
 #include "model/slab.h"
 
-enum { TILE_ROWS = 128, ROUNDS = 4 /* tiles for each thread that go round well enough */ };
+enum { ROUNDS = 4 /* tiles for each thread that go round well enough */ };
 
 struct product {
     const bl_linear *linear;
@@ -29,10 +29,10 @@ struct product {
     float *tile; /* by rows: [n_threads][tile_rows][n_cols] */
 };
 
-/* Rows of a tile: TILE_ROWS, or as many as a slab has. Depends on the tensor alone. */
+/* Rows of a tile: BL_LINEAR_ROWS, or as many as a slab has. Depends on the tensor alone. */
 static uint64_t tile_rows_of(const bl_tensor *w)
 {
-    return bl_min_u64(TILE_ROWS, bl_slab_rows(w));
+    return bl_min_u64(BL_LINEAR_ROWS, bl_slab_rows(w));
 }
 
 /* Tile i of rows [row, end): up to the next multiple of the tile's size. */

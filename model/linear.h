@@ -5,14 +5,14 @@
  * The product is made of one-thread BLAS calls on tiles whose place and size depend on the tensor
  * and on multiples of BL_LINEAR_TOKENS, inside parallel loops: on one CPU the result has the same
  * bits at any thread count, and in whatever blocks the tokens come, as long as these are multiples.
- * Memory: one slab (slab.h), or a tile of 128 rows for each thread.
+ * Memory: one slab (slab.h), or a tile of BL_LINEAR_ROWS rows for each thread.
  */
 #ifndef BL_MODEL_LINEAR_H
 #define BL_MODEL_LINEAR_H
 
 #include "model/weights.h"
 
-enum { BL_LINEAR_TOKENS = 256 }; /* of a tile */
+enum { BL_LINEAR_TOKENS = 256, BL_LINEAR_ROWS = 128 }; /* of a tile */
 
 typedef struct bl_linear {
     float *y; /* [n_tokens][n_rows], rows ldy apart */

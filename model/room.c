@@ -16,7 +16,6 @@
 
 enum {
     F32 = 4,
-    TILE_ROWS = 128,           /* of linear.c */
     BLAS_COLS = 512,           /* columns of a tile that OpenBLAS packs at a time */
     PER_SCORED = 64 + 2 * F32, /* statistics, rows, targets of a scored position */
 };
@@ -33,7 +32,7 @@ struct sum {
 /* Weights of one product while it runs: decoded whole, a slab, or a tile of rows a thread. */
 static uint64_t weight_bytes(const struct sum *s, uint64_t rows, uint64_t cols)
 {
-    uint64_t tiles = (uint64_t)s->job->n_threads * TILE_ROWS * cols;
+    uint64_t tiles = (uint64_t)s->job->n_threads * BL_LINEAR_ROWS * cols;
 
     if (s->held)
         return F32 * rows * cols;
@@ -138,7 +137,8 @@ static uint64_t thread_bytes(const bl_room_job *job)
     for (size_t m = 0; m < job->n_models; m++)
         hidden = bl_max_u64(hidden, job->network[m]->config->hidden_size);
     return (uint64_t)job->n_threads * F32 *
-           ((BL_LINEAR_TOKENS + TILE_ROWS) * bl_min_u64(hidden, BLAS_COLS) + TILE_ROWS * hidden);
+           ((BL_LINEAR_TOKENS + BL_LINEAR_ROWS) * bl_min_u64(hidden, BLAS_COLS) +
+            BL_LINEAR_ROWS * hidden);
 }
 
 /* The heads of all models: what they take once, and for every row. */
@@ -216,17 +216,22 @@ static uint32_t largest_block(const bl_room_job *job, uint64_t bytes, const char
     return low ? round_block(job, low) : 0;
 }
 
-/* All at once can take less than blocks do, which keep their weights. */
+bl_room bl_room_least(const bl_room_job *job, const char *scratch)
+{
+    const bl_room whole = { 0 }, one = { 1, scratch };
+
+    return bl_room_bytes(job, &whole, NULL) < bl_room_bytes(job, &one, NULL) ? whole : one;
+}
+
 static bl_status refuse(const bl_room_job *job, uint64_t bytes, const char *scratch,
                         struct bl_err *err)
 {
-    const bl_room whole = { 0 }, least = { 1, scratch };
-    uint64_t needed =
-        bl_min_u64(bl_room_bytes(job, &whole, NULL), bl_room_bytes(job, &least, NULL));
+    const bl_room least = bl_room_least(job, scratch);
 
-    return bl_fail(
-        err, BL_E_USAGE, "%" PRIu64 " MB of memory are too few: the pass needs %" PRIu64 " MB%s",
-        bytes / 1000000, needed / 1000000 + 1, scratch ? "" : ", or less with --scratch DIR");
+    return bl_fail(err, BL_E_USAGE,
+                   "%" PRIu64 " MB of memory are too few: the pass needs %" PRIu64 " MB%s",
+                   bytes / 1000000, bl_room_bytes(job, &least, NULL) / 1000000 + 1,
+                   scratch ? "" : ", or less with --scratch DIR");
 }
 
 bl_status bl_room_choose(bl_room *out, const bl_room_job *job, uint64_t bytes, const char *scratch,

@@ -49,4 +49,10 @@ size_t bl_room_head_rows(const bl_room_job *job, const bl_room *room);
 BL_MUST_USE bl_status bl_room_choose(bl_room *out, const bl_room_job *job, uint64_t bytes,
                                      const char *scratch, struct bl_err *err);
 
+/*
+ * The way that takes least: a sequence at a time, or all at once, which can take less, as blocks
+ * keep their weights decoded.
+ */
+bl_room bl_room_least(const bl_room_job *job, const char *scratch);
+
 #endif

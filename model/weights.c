@@ -12,6 +12,19 @@ static void layer_name(char name[MAX_NAME], uint32_t layer, const char *suffix)
     snprintf(name, MAX_NAME, "model.layers.%u.%s", layer, suffix);
 }
 
+bl_status bl_weights_init(bl_weights *out, bl_network *network, const bl_ckpt *ckpt, int n_threads,
+                          struct bl_err *err)
+{
+    bl_status rc = bl_network_init(network, bl_ckpt_config(ckpt), err);
+
+    if (rc != BL_OK) {
+        bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
+        return rc;
+    }
+    *out = (bl_weights){ .ckpt = ckpt, .network = network, .n_threads = n_threads };
+    return BL_OK;
+}
+
 bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights, uint32_t layer,
                           const char *suffix, uint64_t n_rows, uint64_t n_cols, struct bl_err *err)
 {

@@ -19,6 +19,13 @@ typedef struct bl_weights {
     bl_hold *hold; /* where matrices are kept decoded between blocks of tokens, or NULL */
 } bl_weights;
 
+/*
+ * The network of the checkpoint's configuration in *network, and the weights over both. Fails with
+ * BL_E_UNSUPPORTED, naming the checkpoint, when it cannot be run.
+ */
+BL_MUST_USE bl_status bl_weights_init(bl_weights *out, bl_network *network, const bl_ckpt *ckpt,
+                                      int n_threads, struct bl_err *err);
+
 /* The tensor "model.layers.<layer>.<suffix>", which must be n_rows x n_cols. */
 BL_MUST_USE bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights,
                                       uint32_t layer, const char *suffix, uint64_t n_rows,

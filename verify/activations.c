@@ -89,17 +89,11 @@ static bl_status begin(struct comparison *c, size_t m, const bl_ckpt *ckpt, cons
                        struct bl_err *err)
 {
     bl_run run = *job;
-    bl_status rc = bl_network_init(&c->network[m], bl_ckpt_config(ckpt), err);
+    bl_status rc =
+        bl_weights_init(&c->weights[m], &c->network[m], ckpt, job->weights->n_threads, err);
 
-    if (rc != BL_OK) {
-        bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
-        return rc;
-    }
-    c->weights[m] = (bl_weights){ .ckpt = ckpt,
-                                  .network = &c->network[m],
-                                  .n_threads = job->weights->n_threads };
     run.weights = &c->weights[m];
-    return bl_run_begin(&c->state[m], &run, err);
+    return rc == BL_OK ? bl_run_begin(&c->state[m], &run, err) : rc;
 }
 
 /* Both at the embedding; the second half of the model's sequences at the reference's. */

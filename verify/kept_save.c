@@ -16,8 +16,8 @@ static bl_status head_type(bl_dtype *out, const bl_ckpt *ckpt, struct bl_err *er
 {
     const bl_tensor *table = NULL;
     bl_network network;
-    bl_weights weights = { .ckpt = ckpt, .network = &network };
-    bl_status rc = bl_network_init(&network, bl_ckpt_config(ckpt), err);
+    bl_weights weights;
+    bl_status rc = bl_weights_init(&weights, &network, ckpt, 1, err);
 
     if (rc == BL_OK)
         rc = bl_head_table(&table, &weights, err);

@@ -27,33 +27,18 @@ struct run {
     struct model model[BL_SCORE_MAX_MODELS];
 };
 
-static bl_status open_model(struct model *m, const bl_ckpt *ckpt, int n_threads, struct bl_err *err)
-{
-    bl_status rc = bl_network_init(&m->network, bl_ckpt_config(ckpt), err);
-
-    if (rc != BL_OK) {
-        bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
-        return rc;
-    }
-    m->weights = (bl_weights){ .ckpt = ckpt, .network = &m->network, .n_threads = n_threads };
-    return BL_OK;
-}
-
 /* The room for the run: what the caller allows, or the usual; then the least there is. */
 static bl_status choose_room(struct run *run, struct bl_err *err)
 {
     const bl_score_options *o = run->options;
     uint64_t held = bl_memory_resident(), allowed = o->memory ? o->memory : USUAL_MEMORY;
     uint64_t used = held + allowed / SLACK;
-    const bl_room whole = { 0 }, least = { 1, o->scratch };
     bl_status rc = bl_room_choose(&run->room, &run->job, allowed > used ? allowed - used : 0,
                                   o->scratch, o->memory ? err : NULL);
 
     if (rc == BL_OK || o->memory)
         return rc;
-    run->room = bl_room_bytes(&run->job, &whole, NULL) < bl_room_bytes(&run->job, &least, NULL)
-                    ? whole
-                    : least;
+    run->room = bl_room_least(&run->job, o->scratch);
     return BL_OK;
 }
 
@@ -68,7 +53,8 @@ static bl_status open_models(struct run *run, struct bl_err *err)
                               .n_scored = s->n_rows,
                               .n_threads = run->options->n_threads };
     for (size_t m = 0; m < s->n_models && rc == BL_OK; m++) {
-        rc = open_model(&run->model[m], s->ckpt[m], run->options->n_threads, err);
+        rc = bl_weights_init(&run->model[m].weights, &run->model[m].network, s->ckpt[m],
+                             run->options->n_threads, err);
         run->job.network[m] = &run->model[m].network;
     }
     if (rc == BL_OK && s->n_models == 2 &&
