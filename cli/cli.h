@@ -98,6 +98,8 @@ BL_MUST_USE bl_status bl_cli_print(const bl_text *text, struct bl_err *err);
 /* What was written, or with --dry-run would be. */
 BL_MUST_USE bl_status bl_cli_print_plan(const bl_plan *plan, const char *output,
                                         struct bl_err *err);
+BL_MUST_USE bl_status bl_cli_print_plan_json(const bl_plan *plan, const char *output,
+                                             struct bl_err *err);
 
 /* The output must not be one of the inputs, by whatever name. */
 BL_MUST_USE bl_status bl_cli_check_output(const char *output, const char *input,

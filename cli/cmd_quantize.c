@@ -11,9 +11,9 @@
 
 struct options {
     bl_common common;
-    const char *output, *type_name;
+    const char *output, *type_name, *method_name;
     uint64_t shard_size;
-    const bl_quantize_type *type;
+    bl_policy policy;
 };
 
 static bl_status write_int4_folder(const struct options *o, const bl_ckpt *ckpt,
@@ -21,7 +21,7 @@ static bl_status write_int4_folder(const struct options *o, const bl_ckpt *ckpt,
                                    struct bl_err *err)
 {
     bl_text quantization = { 0 };
-    bl_status rc = bl_policy_quantization_config(&quantization, o->type, bl_ckpt_config(ckpt), err);
+    bl_status rc = bl_policy_quantization_config(&quantization, bl_ckpt_config(ckpt), err);
 
     if (rc == BL_OK)
         rc = bl_write_folder(o->output, ckpt, plan, quantization.bytes, "bfloat16", options, err);
@@ -50,18 +50,21 @@ static bl_status run(const struct options *o, const bl_ckpt *ckpt, struct bl_err
                                        .n_threads = (int)o->common.n_threads,
                                        .label = "quantize",
                                        .shard_size = o->shard_size };
+    const bl_policy *policy = &o->policy;
     bl_plan plan = { 0 };
     bl_status rc = refuse_lossy_source(ckpt, err);
 
     if (rc == BL_OK)
-        rc = o->type->to_folder ? bl_plan_folder(&plan, ckpt, bl_policy_choose, o->type, err)
-                                : bl_plan_gguf(&plan, ckpt, bl_policy_choose, o->type, err);
+        rc = policy->type->to_folder ? bl_plan_folder(&plan, ckpt, bl_policy_choose, policy, err)
+                                     : bl_plan_gguf(&plan, ckpt, bl_policy_choose, policy, err);
     if (rc == BL_OK && !o->common.dry_run)
-        rc = o->type->to_folder
+        rc = bl_plan_want_loss(&plan, err);
+    if (rc == BL_OK && !o->common.dry_run)
+        rc = policy->type->to_folder
                  ? write_int4_folder(o, ckpt, &plan, &options, err)
-                 : bl_write_gguf(o->output, ckpt, &plan, o->type->file_type, &options, err);
+                 : bl_write_gguf(o->output, ckpt, &plan, policy->type->file_type, &options, err);
     if (rc == BL_OK)
-        rc = bl_cli_print_plan(&plan, o->output, err);
+        rc = (o->common.json ? bl_cli_print_plan_json : bl_cli_print_plan)(&plan, o->output, err);
     bl_plan_release(&plan);
     return rc;
 }
@@ -76,15 +79,17 @@ static bl_status check_options(struct options *o, const char *input, struct bl_e
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (!o->type_name)
         return bl_fail(err, BL_E_USAGE, "--type is missing: q8_0, q4_0 or int4");
-    o->type = bl_quantize_type_by_name(o->type_name);
-    if (!o->type)
+    o->policy.type = bl_quantize_type_by_name(o->type_name);
+    if (!o->policy.type)
         return bl_fail(err, BL_E_USAGE, "--type is q8_0, q4_0 or int4, not '%s'", o->type_name);
+    if (!bl_method_by_name(&o->policy.method, o->method_name))
+        return bl_fail(err, BL_E_USAGE, "--method is plain or search, not '%s'", o->method_name);
     is_gguf = bl_cli_has_suffix(o->output, ".gguf");
     is_file = is_gguf || bl_cli_has_suffix(o->output, ".bln");
-    if (o->type->to_folder && is_file)
+    if (o->policy.type->to_folder && is_file)
         return bl_fail(err, BL_E_USAGE, "--type %s makes a folder, not '%s'", o->type_name,
                        o->output);
-    if (!o->type->to_folder && !is_gguf)
+    if (!o->policy.type->to_folder && !is_gguf)
         return bl_fail(err, BL_E_USAGE, "--type %s makes a .gguf file, not '%s'", o->type_name,
                        o->output);
     return bl_cli_check_output(o->output, input, err);
@@ -92,14 +97,17 @@ static bl_status check_options(struct options *o, const char *input, struct bl_e
 
 int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .shard_size = 5000000000u };
+    struct options o = { .method_name = "search", .shard_size = 5000000000u };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.gguf, or a folder for int4" },
         { "--type", 0, BL_OPTION_STRING, &o.type_name, "TYPE", "q8_0, q4_0 or int4" },
+        { "--method", 0, BL_OPTION_STRING, &o.method_name, "METHOD",
+          "plain, or search: scales of the smallest error (default)" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
+        BL_OPTION_JSON(o.common),
         BL_OPTION_DRY_RUN(o.common),
         BL_OPTION_QUIET(o.common),
         BL_OPTION_PROGRESS(o.common),

@@ -7,9 +7,9 @@
 #include <float.h>
 #include <string.h>
 
-static void encode_f32(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+static void encode_f32(void *const out[], const bl_encode_rows *rows)
 {
-    memcpy(out[0], rows, (size_t)(n_rows * n_cols) * sizeof(*rows));
+    memcpy(out[0], rows->value, (size_t)(rows->n_rows * rows->n_cols) * sizeof(*rows->value));
 }
 
 BL_CLONES
@@ -19,9 +19,9 @@ static void cast_to_bf16(uint16_t *restrict to, const float *restrict x, size_t 
         to[i] = bl_bf16_from_f32(x[i]);
 }
 
-static void encode_bf16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+static void encode_bf16(void *const out[], const bl_encode_rows *rows)
 {
-    cast_to_bf16(out[0], rows, (size_t)(n_rows * n_cols));
+    cast_to_bf16(out[0], rows->value, (size_t)(rows->n_rows * rows->n_cols));
 }
 
 BL_CLONES
@@ -31,15 +31,23 @@ static void cast_to_f16(uint16_t *restrict to, const float *restrict x, size_t n
         to[i] = bl_f16_from_f32(x[i]);
 }
 
-static void encode_f16(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+static void encode_f16(void *const out[], const bl_encode_rows *rows)
 {
-    cast_to_f16(out[0], rows, (size_t)(n_rows * n_cols));
+    cast_to_f16(out[0], rows->value, (size_t)(rows->n_rows * rows->n_cols));
 }
 
 /* max_abs: what still rounds to a finite number */
-static const bl_encoder f32 = { "F32", BL_F32, 1, FLT_MAX, encode_f32 };
-static const bl_encoder bf16 = { "BF16", BL_BF16, 1, 0x1.feffffp+127f, encode_bf16 };
-static const bl_encoder f16 = { "F16", BL_F16, 1, 65519.99609375f, encode_f16 };
+static const bl_encoder f32 = {
+    .name = "F32", .dtype = BL_F32, .multiple = 1, .max_abs = FLT_MAX, .encode = encode_f32
+};
+static const bl_encoder bf16 = { .name = "BF16",
+                                 .dtype = BL_BF16,
+                                 .multiple = 1,
+                                 .max_abs = 0x1.feffffp+127f,
+                                 .encode = encode_bf16 };
+static const bl_encoder f16 = {
+    .name = "F16", .dtype = BL_F16, .multiple = 1, .max_abs = 65519.99609375f, .encode = encode_f16
+};
 
 const bl_encoder *bl_cast_encoder(bl_dtype dtype)
 {

@@ -9,36 +9,80 @@
 #define BL_CONVERT_JOB_H
 
 #include "base/err.h"
+#include "formats/arch/arch.h"
 #include "formats/ckpt/container.h"
 #include "formats/view/view.h"
 
-enum { BL_JOB_MAX_PARTS = 3 };
+enum { BL_JOB_MAX_PARTS = 4 };
+
+/* What an encoder is given: rows of one matrix, all of which meet the same input. */
+typedef struct bl_encode_rows {
+    const float *value; /* [n_rows][n_cols] */
+    uint64_t n_rows, n_cols;
+    const float
+        *importance; /* [n_cols]: mean square of what meets each column, >= 0; NULL: unknown */
+} bl_encode_rows;
 
 /*
- * Encode n_rows rows of n_cols values. out[k] receives the bytes of part k for these rows; a part
- * whose stored tensor does not depend on the rows (a shape) is left alone. Pure: no state, any
- * thread, and the same bytes for a row whatever rows are encoded with it.
+ * Encode rows. out[k] receives the bytes of part k for these rows; a part whose stored tensor does
+ * not depend on the rows (a shape) is left alone. Pure: no state, any thread, and the same bytes
+ * for a unit of rows whatever is encoded with it.
  */
-typedef void (*bl_encode_fn)(void *const out[BL_JOB_MAX_PARTS], const float *rows, uint64_t n_rows,
-                             uint64_t n_cols);
+typedef void (*bl_encode_fn)(void *const out[BL_JOB_MAX_PARTS], const bl_encode_rows *rows);
+
+/* What a reader of the parts will see: the inverse, for saying what was lost. */
+typedef void (*bl_decode_rows_fn)(float *out, void *const part[BL_JOB_MAX_PARTS], uint64_t n_rows,
+                                  uint64_t n_cols);
+
+/* unit_rows: the rows of a matrix have to come together. */
+enum { BL_ALL_ROWS = UINT32_MAX };
 
 typedef struct bl_encoder {
-    const char *name;  /* for reports: "BF16", "q4_0" */
+    const char *name;  /* for reports: "BF16", "Q4_K" */
     bl_dtype dtype;    /* of part 0 */
     uint32_t multiple; /* n_cols must be a multiple of this */
     float max_abs;     /* the largest magnitude it can take; values beyond are an error */
     bl_encode_fn encode;
+    uint32_t unit_rows;       /* rows that are encoded together, as blocks of several rows need;
+                                 0: any number. A matrix may end in a shorter unit */
+    bl_decode_rows_fn decode; /* NULL: part 0 by its dtype */
 } bl_encoder;
+
+/* Parts that are taken as they are: bytes [offset, offset + n) of source index[k] for part k. */
+typedef struct bl_raw {
+    bl_status (*read)(const void *context, size_t index, uint64_t offset, void *out, size_t n,
+                      struct bl_err *err);
+    const void *context;
+    size_t index[BL_JOB_MAX_PARTS];
+} bl_raw;
+
+/*
+ * What an encoding cost: sums over all values x of a tensor, decoded again as y. h is the
+ * importance of the value's column, 1 where it is unknown.
+ */
+typedef struct bl_loss {
+    uint64_t n_values;
+    double error, power;     /* sum (x - y)^2, sum x^2 */
+    double h_error, h_power; /* sum h (x - y)^2, sum h x^2 */
+    float largest;           /* |x - y| */
+} bl_loss;
 
 typedef struct bl_job {
     bl_rows rows;              /* where the values come from; rows.n_cols */
     uint64_t n_rows, row_unit; /* read whole multiples of row_unit where possible */
     uint64_t source_bytes;     /* that reading all rows costs, for progress */
+    /* Row k: importance of the columns for rows [k * importance_rows, ...). read NULL: unknown. */
+    bl_rows importance;
+    uint64_t importance_rows;
+    bl_raw raw;   /* read NULL: the rows are encoded. Otherwise rows.read may be NULL */
+    bl_role role; /* for reports */
     const bl_encoder *encoder;
     uint32_t n_parts;
-    bl_stored part[BL_JOB_MAX_PARTS];     /* written one after the other, in this order */
-    uint64_t row_bytes[BL_JOB_MAX_PARTS]; /* of a part for one row; 0: the part is `constant` */
-    uint64_t constant[2];                 /* bytes of the part that does not depend on the rows */
+    bl_stored part[BL_JOB_MAX_PARTS]; /* written one after the other, in this order */
+    /* Bytes of a part for one unit of rows (of one row where unit_rows is 0); 0: `constant`. */
+    uint64_t unit_bytes[BL_JOB_MAX_PARTS];
+    const void *constant[BL_JOB_MAX_PARTS]; /* bytes of a part that does not depend on the rows */
+    bl_loss *loss;                          /* to be filled in; NULL: not wanted */
 } bl_job;
 
 struct bl_plan_memory;

@@ -7,17 +7,12 @@
 #include "base/alloc.h"
 #include "base/par.h"
 #include "base/size.h"
-#include "formats/dtype/amax.h"
+#include "convert/loss.h"
+#include "convert/tile.h"
 
 #include <string.h>
 
 enum { TILE_VALUES = 1 << 18, TILES_PER_THREAD = 4 };
-
-/* Encoded bytes of one tile. */
-struct tile {
-    unsigned char *part[BL_JOB_MAX_PARTS];
-    size_t part_size[BL_JOB_MAX_PARTS];
-};
 
 /* Tiles of one job that are encoded together, then written together. */
 struct batch {
@@ -25,20 +20,14 @@ struct batch {
     uint64_t first_row, tile_rows;
     size_t n_tiles;
     bool ends_job;
-    struct tile *tile;
-};
-
-/* Where one thread decodes a tile. */
-struct rows {
-    float *value;
-    size_t size; /* values */
+    bl_tile *tile;
 };
 
 struct run {
     bl_pipe_end end;
     int n_threads;
     bl_progress *progress;
-    struct rows *rows;      /* [n_threads] */
+    bl_tile_work *work;     /* [n_threads] */
     size_t n_tiles;         /* of a batch, at most */
     struct batch batch[2];  /* one is encoded while the one before it is written */
     struct batch *encoding; /* one of the two */
@@ -47,17 +36,6 @@ struct run {
     unsigned char *later[BL_JOB_MAX_PARTS];
     size_t later_size[BL_JOB_MAX_PARTS];
 };
-
-static bl_status check_magnitude(const bl_job *job, const float *x, uint64_t n, struct bl_err *err)
-{
-    const float limit = job->encoder->max_abs;
-    float largest = bl_f32_from_bits(bl_amax_bits_of_run(x, (size_t)n));
-
-    if (largest <= limit)
-        return BL_OK;
-    return bl_fail(err, BL_E_UNSUPPORTED, "a value of magnitude %g does not fit %s (at most %g)",
-                   (double)largest, job->encoder->name, (double)limit);
-}
 
 /* Say which tensor it was, where the sentence cannot know. */
 static bl_status name_tensor(bl_status rc, const bl_job *job, struct bl_err *err)
@@ -75,33 +53,25 @@ static uint64_t rows_of_tile(const struct batch *b, size_t i)
 static bl_status encode_tile(const struct run *r, size_t i, int i_thread, struct bl_err *err)
 {
     const struct batch *b = r->encoding;
-    const bl_job *job = b->job;
-    float *rows = r->rows[i_thread].value;
-    uint64_t n = rows_of_tile(b, i);
-    bl_status rc = job->rows.read(job->rows.context, job->rows.tensor,
-                                  b->first_row + i * b->tile_rows, n, rows, err);
 
-    if (rc == BL_OK)
-        rc = check_magnitude(job, rows, n * job->rows.n_cols, err);
-    if (rc == BL_OK)
-        job->encoder->encode((void *const *)b->tile[i].part, rows, n, job->rows.n_cols);
-    return name_tensor(rc, job, err);
+    return name_tensor(bl_tile_encode(&b->tile[i], &r->work[i_thread], b->job,
+                                      b->first_row + i * b->tile_rows, rows_of_tile(b, i), err),
+                       b->job, err);
 }
 
-static bl_status grow(void **block, size_t *size, uint64_t need, size_t unit, struct bl_err *err)
+/* Room for all of each later part. */
+static bl_status keep_later_parts(struct run *r, const bl_job *job, struct bl_err *err)
 {
-    void *grown;
-
-    if (need <= *size)
-        return BL_OK;
-    bl_free(*block);
-    *block = NULL;
-    *size = 0;
-    grown = need <= SIZE_MAX ? bl_alloc((size_t)need, unit) : NULL;
-    if (!grown)
-        return bl_fail_nomem(err, "conversion buffers");
-    *block = grown;
-    *size = (size_t)need;
+    for (uint32_t k = 1; k < job->n_parts; k++) {
+        if (job->unit_bytes[k] == 0 || job->part[k].n_bytes <= r->later_size[k])
+            continue;
+        bl_free(r->later[k]);
+        r->later_size[k] = 0;
+        r->later[k] = bl_alloc((size_t)job->part[k].n_bytes, 1);
+        if (!r->later[k])
+            return bl_fail_nomem(err, "conversion buffers");
+        r->later_size[k] = (size_t)job->part[k].n_bytes;
+    }
     return BL_OK;
 }
 
@@ -110,8 +80,7 @@ static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_e
     bl_status rc = BL_OK;
 
     for (uint32_t k = 1; k < job->n_parts && rc == BL_OK; k++)
-        rc = r->end.write(r->end.context,
-                          job->row_bytes[k] > 0 ? (const void *)r->later[k] : job->constant,
+        rc = r->end.write(r->end.context, job->unit_bytes[k] > 0 ? r->later[k] : job->constant[k],
                           (size_t)job->part[k].n_bytes, err);
     return rc;
 }
@@ -120,19 +89,22 @@ static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_e
 static bl_status write_batch(struct run *r, const struct batch *b, struct bl_err *err)
 {
     const bl_job *job = b->job;
-    bl_status rc = BL_OK;
+    bl_status rc = keep_later_parts(r, job, err);
 
-    for (uint32_t k = 1; k < job->n_parts && rc == BL_OK; k++)
-        rc = grow((void **)&r->later[k], &r->later_size[k], job->part[k].n_bytes, 1, err);
     for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++) {
-        const struct tile *t = &b->tile[i];
-        uint64_t row = b->first_row + i * b->tile_rows, n = rows_of_tile(b, i);
+        const bl_tile *t = &b->tile[i];
+        uint64_t row = b->first_row + i * b->tile_rows, n = rows_of_tile(b, i), at;
 
-        rc = r->end.write(r->end.context, t->part[0], (size_t)(n * job->row_bytes[0]), err);
-        for (uint32_t k = 1; k < job->n_parts; k++)
-            if (r->later[k] && job->row_bytes[k] > 0)
-                memcpy(r->later[k] + row * job->row_bytes[k], t->part[k],
-                       (size_t)(n * job->row_bytes[k]));
+        for (uint32_t k = 1; k < job->n_parts; k++) {
+            uint64_t n_bytes = bl_tile_part_bytes(&at, job, k, row, n);
+
+            if (n_bytes > 0)
+                memcpy(r->later[k] + at, t->part[k], (size_t)n_bytes);
+        }
+        rc = r->end.write(r->end.context, t->part[0],
+                          (size_t)bl_tile_part_bytes(&at, job, 0, row, n), err);
+        if (job->loss)
+            bl_loss_add(job->loss, &t->loss);
         bl_progress_add(r->progress,
                         (uint64_t)((double)job->source_bytes * (double)n / (double)job->n_rows));
     }
@@ -151,27 +123,25 @@ static bl_status write_or_encode(void *context, size_t i, int i_thread, struct b
     return r->writing ? write_batch(r, r->writing, err) : BL_OK;
 }
 
-/* Rows in a tile: about TILE_VALUES values, whole units, at least one. */
+/* Rows in a tile: about TILE_VALUES values, whole units of source and encoder, at least one. */
 static uint64_t choose_tile_rows(const bl_job *job)
 {
+    uint64_t a = bl_tile_unit_rows(job), b = job->row_unit;
+    /* the encoder's unit has to be kept, the source's only saves reading twice */
+    uint64_t unit = a % b == 0 ? a : b % a == 0 ? b : a;
     uint64_t rows = TILE_VALUES / bl_max_u64(job->rows.n_cols, 1);
 
-    rows = rows / job->row_unit * job->row_unit;
-    return bl_min_u64(bl_max_u64(rows, job->row_unit), bl_max_u64(job->n_rows, 1));
+    return bl_min_u64(bl_max_u64(rows / unit * unit, unit), bl_max_u64(job->n_rows, 1));
 }
 
 static bl_status make_room(struct run *r, const struct batch *b, struct bl_err *err)
 {
-    const bl_job *job = b->job;
     bl_status rc = BL_OK;
 
     for (int i = 0; i < r->n_threads && rc == BL_OK; i++)
-        rc = grow((void **)&r->rows[i].value, &r->rows[i].size, b->tile_rows * job->rows.n_cols,
-                  sizeof(float), err);
+        rc = bl_tile_work_reserve(&r->work[i], b->job, b->tile_rows, err);
     for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++)
-        for (uint32_t k = 0; k < job->n_parts && rc == BL_OK; k++)
-            rc = grow((void **)&b->tile[i].part[k], &b->tile[i].part_size[k],
-                      b->tile_rows * job->row_bytes[k], 1, err);
+        rc = bl_tile_reserve(&b->tile[i], b->job, b->tile_rows, err);
     return rc;
 }
 
@@ -210,28 +180,27 @@ static bl_status run_job(struct run *r, const bl_job *job, struct bl_err *err)
 static bl_status run_init(struct run *r, struct bl_err *err)
 {
     r->n_tiles = (size_t)r->n_threads * TILES_PER_THREAD;
-    r->rows = bl_calloc((size_t)r->n_threads, sizeof(*r->rows));
+    r->work = bl_calloc((size_t)r->n_threads, sizeof(*r->work));
     for (int i = 0; i < 2; i++)
         r->batch[i].tile = bl_calloc(r->n_tiles, sizeof(*r->batch[i].tile));
     r->encoding = r->batch;
-    if (!r->rows || !r->batch[0].tile || !r->batch[1].tile)
+    if (!r->work || !r->batch[0].tile || !r->batch[1].tile)
         return bl_fail_nomem(err, "conversion buffers");
     return BL_OK;
 }
 
 static void run_release(struct run *r)
 {
-    for (int i = 0; r->rows && i < r->n_threads; i++)
-        bl_free(r->rows[i].value);
+    for (int i = 0; r->work && i < r->n_threads; i++)
+        bl_tile_work_release(&r->work[i]);
     for (int i = 0; i < 2; i++) {
         for (size_t j = 0; r->batch[i].tile && j < r->n_tiles; j++)
-            for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
-                bl_free(r->batch[i].tile[j].part[k]);
+            bl_tile_release(&r->batch[i].tile[j]);
         bl_free(r->batch[i].tile);
     }
     for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
         bl_free(r->later[k]);
-    bl_free(r->rows);
+    bl_free(r->work);
 }
 
 bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, int n_threads,

@@ -45,6 +45,9 @@ BL_MUST_USE bl_status bl_plan_recast(bl_plan *out, const bl_ckpt *ckpt, bl_choos
 BL_MUST_USE bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
                                      const void *context, struct bl_err *err);
 
+/* Have the pipeline measure what the jobs' encodings cost: job[i].loss, zeroed. */
+BL_MUST_USE bl_status bl_plan_want_loss(bl_plan *plan, struct bl_err *err);
+
 void bl_plan_release(bl_plan *plan);
 
 #endif

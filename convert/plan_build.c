@@ -42,7 +42,7 @@ static bl_status set_part(bl_plan_builder *b, bl_job *job, uint32_t k, const cha
     if (!bl_dtype_bytes(&p->n_bytes, dtype, ndim, dim))
         return bl_fail(b->err, BL_E_FORMAT, "tensor '%s': its shape does not fit %s", name,
                        bl_dtype_name(dtype));
-    job->row_bytes[k] = job->n_rows > 0 ? p->n_bytes / job->n_rows : 0;
+    job->unit_bytes[k] = job->n_rows > 0 ? p->n_bytes / job->n_rows : 0;
     return BL_OK;
 }
 
@@ -53,6 +53,7 @@ static bl_status set_int4_parts(bl_plan_builder *b, bl_job *job, const char *nam
     bl_arena *arena = &b->memory->arena;
     const uint64_t packed[2] = { dim[0], dim[1] / 8 };
     const uint64_t scale[2] = { dim[0], dim[1] / job->encoder->multiple }, shape[1] = { 2 };
+    uint64_t *shape_bytes = bl_arena_alloc(arena, 2, sizeof(*shape_bytes));
     bl_status rc =
         set_part(b, job, 0, bl_arena_format(arena, "%s_packed", name), BL_I32, 2, packed);
 
@@ -60,10 +61,12 @@ static bl_status set_int4_parts(bl_plan_builder *b, bl_job *job, const char *nam
         rc = set_part(b, job, 1, bl_arena_format(arena, "%s_scale", name), BL_BF16, 2, scale);
     if (rc == BL_OK)
         rc = set_part(b, job, 2, bl_arena_format(arena, "%s_shape", name), BL_I64, 1, shape);
-    job->row_bytes[2] = 0;
-    job->constant[0] = dim[0];
-    job->constant[1] = dim[1];
+    job->unit_bytes[2] = 0;
+    job->constant[2] = shape_bytes;
     job->n_parts = 3;
+    if (!shape_bytes)
+        return bl_fail_nomem(b->err, "plan");
+    memcpy(shape_bytes, dim, 2 * sizeof(*dim));
     return rc;
 }
 
@@ -78,6 +81,7 @@ bl_status bl_plan_add(bl_plan_builder *b, const bl_job *proto, const bl_choice *
     job = &b->plan.job[b->plan.n_jobs];
     *job = *proto;
     job->encoder = b->choose(b->context, choice);
+    job->role = choice->row ? choice->row->role : BL_ROLE_OTHER;
     job->n_parts = 1;
     assert(choice->n_cols % job->encoder->multiple == 0);
     if (job->encoder->dtype == BL_I32)
@@ -115,6 +119,17 @@ bl_status bl_plan_end(bl_plan *out, bl_plan_builder *b, bl_status rc)
         for (uint32_t k = 0; k < plan->job[i].n_parts; k++)
             plan->stored[n++] = plan->job[i].part[k];
     *out = *plan;
+    return BL_OK;
+}
+
+bl_status bl_plan_want_loss(bl_plan *plan, struct bl_err *err)
+{
+    bl_loss *loss = bl_arena_alloc(&plan->memory->arena, plan->n_jobs, sizeof(*loss));
+
+    if (!loss)
+        return bl_fail_nomem(err, "plan");
+    for (size_t i = 0; i < plan->n_jobs; i++)
+        plan->job[i].loss = &loss[i];
     return BL_OK;
 }
 

@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const bl_quantize_type types[] = {
-    { "q8_0", false, &bl_encoder_q8_0, &bl_encoder_q8_0, BL_GGUF_FILE_Q8_0 },
-    { "q4_0", false, &bl_encoder_q4_0, &bl_encoder_q8_0, BL_GGUF_FILE_Q4_0 },
-    { "int4", true, &bl_encoder_int4_g128, NULL, BL_GGUF_FILE_F32 },
+    { "q8_0", false, BL_Q8_0, BL_Q8_0, BL_GGUF_FILE_Q8_0 },
+    { "q4_0", false, BL_Q4_0, BL_Q8_0, BL_GGUF_FILE_Q4_0 },
+    { "int4", true, BL_I32, BL_BF16, BL_GGUF_FILE_F32 },
 };
 
 const bl_quantize_type *bl_quantize_type_by_name(const char *name)
@@ -33,31 +33,32 @@ static bool fits(const bl_encoder *encoder, uint64_t n_cols)
     return n_cols > 0 && n_cols % encoder->multiple == 0;
 }
 
-static const bl_encoder *choose_for_gguf(const bl_quantize_type *type, const bl_choice *choice)
+static const bl_encoder *choose_for_gguf(const bl_policy *policy, const bl_choice *choice)
 {
     const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
-    const bl_encoder *encoder = role == BL_ROLE_HEAD ? type->head : type->encoder;
+    const bl_encoder *encoder = bl_encoder_of(
+        role == BL_ROLE_HEAD ? policy->type->head : policy->type->dtype, policy->method);
 
     if (choice->ndim == 1 || role == BL_ROLE_NORM || role == BL_ROLE_ROUTER)
         return bl_cast_encoder(BL_F32);
     return fits(encoder, choice->n_cols) ? encoder : bl_cast_encoder(BL_BF16);
 }
 
-static const bl_encoder *choose_for_folder(const bl_quantize_type *type, const bl_choice *choice)
+static const bl_encoder *choose_for_folder(const bl_choice *choice)
 {
     const bl_encoder *same = bl_cast_encoder(choice->source->dtype);
 
     if (choice->row && is_linear(choice->row->role) && choice->ndim == 2 &&
-        fits(type->encoder, choice->n_cols))
-        return type->encoder;
+        fits(&bl_encoder_int4_g128, choice->n_cols))
+        return &bl_encoder_int4_g128;
     return same ? same : bl_cast_encoder(BL_BF16);
 }
 
 const bl_encoder *bl_policy_choose(const void *context, const bl_choice *choice)
 {
-    const bl_quantize_type *type = context;
+    const bl_policy *policy = context;
 
-    return type->to_folder ? choose_for_folder(type, choice) : choose_for_gguf(type, choice);
+    return policy->type->to_folder ? choose_for_folder(choice) : choose_for_gguf(policy, choice);
 }
 
 /* "re:.*self_attn\.kv_b_proj$": the module of this row in any layer. */
@@ -90,12 +91,11 @@ static void put_pattern(bl_json_writer *w, const char *name, bl_text *scratch)
 }
 
 /* Matrices, embeddings aside, that this type leaves as they are; loaders quantize the rest. */
-static bool is_ignored(const bl_arch_row *row, const bl_quantize_type *type,
-                       const bl_config *config)
+static bool is_ignored(const bl_arch_row *row, const bl_config *config)
 {
     if (row->cols == BL_DIM_1 || row->role == BL_ROLE_EMBEDDING)
         return false;
-    return !is_linear(row->role) || !fits(type->encoder, bl_arch_dim(config, row->cols));
+    return !is_linear(row->role) || !fits(&bl_encoder_int4_g128, bl_arch_dim(config, row->cols));
 }
 
 static bool row_exists(const bl_arch_row *row, const bl_config *c)
@@ -106,15 +106,14 @@ static bool row_exists(const bl_arch_row *row, const bl_config *c)
     return false;
 }
 
-static void put_ignore(bl_json_writer *w, const bl_quantize_type *type, const bl_config *c,
-                       bl_text *scratch)
+static void put_ignore(bl_json_writer *w, const bl_config *c, bl_text *scratch)
 {
     bl_json_put_key(w, "ignore");
     bl_json_begin_array(w);
     for (size_t i = 0; i < c->arch->n_rows; i++) {
         const bl_arch_row *row = &c->arch->row[i];
 
-        if (row_exists(row, c) && is_ignored(row, type, c))
+        if (row_exists(row, c) && is_ignored(row, c))
             put_pattern(w, row->name, scratch);
     }
     bl_json_end_array(w);
@@ -126,8 +125,7 @@ static const char group[] =
     "\"actorder\": null, \"block_structure\": null, \"observer\": \"minmax\", "
     "\"observer_kwargs\": {}}, \"input_activations\": null, \"output_activations\": null}}";
 
-bl_status bl_policy_quantization_config(bl_text *out, const bl_quantize_type *type,
-                                        const bl_config *config, struct bl_err *err)
+bl_status bl_policy_quantization_config(bl_text *out, const bl_config *config, struct bl_err *err)
 {
     bl_json_writer w = { .text = out, .depth = 1 };
     bl_text scratch = { 0 };
@@ -140,7 +138,7 @@ bl_status bl_policy_quantization_config(bl_text *out, const bl_quantize_type *ty
     bl_json_pair_string(&w, "quantization_status", "compressed");
     bl_json_put_key(&w, "kv_cache_scheme");
     bl_json_put_raw(&w, "null");
-    put_ignore(&w, type, config, &scratch);
+    put_ignore(&w, config, &scratch);
     bl_json_put_key(&w, "config_groups");
     bl_json_put_raw(&w, group);
     bl_json_end_object(&w);

@@ -11,26 +11,33 @@
 #include "base/text.h"
 #include "convert/plan.h"
 #include "formats/gguf/gguf_metadata.h"
+#include "quantize/quant.h"
 
 /* A --type that users name. */
 typedef struct bl_quantize_type {
     const char *name; /* "q4_0" */
     bool to_folder;   /* a Hugging Face folder, else GGUF */
-    const bl_encoder *encoder;
-    const bl_encoder *head; /* of the output head: the most sensitive matrix */
+    bl_dtype dtype;   /* of matrices; BL_I32: packed int4 */
+    bl_dtype head;    /* of the output head: the most sensitive matrix */
     bl_gguf_file_type file_type;
 } bl_quantize_type;
 
+/* What decides: the context of bl_policy_choose(). */
+typedef struct bl_policy {
+    const bl_quantize_type *type;
+    bl_method method;
+} bl_policy;
+
 const bl_quantize_type *bl_quantize_type_by_name(const char *name); /* NULL: unknown */
 
-/* A bl_choose_fn with the bl_quantize_type as context. */
-const bl_encoder *bl_policy_choose(const void *type, const bl_choice *choice);
+/* A bl_choose_fn with a bl_policy as context. */
+const bl_encoder *bl_policy_choose(const void *policy, const bl_choice *choice);
 
 /*
  * quantization_config of a compressed-tensors folder (format pack-quantized) for a plan made with
  * bl_policy_choose: JSON text. What the plan leaves unquantized stands in "ignore", by pattern.
  */
-BL_MUST_USE bl_status bl_policy_quantization_config(bl_text *out, const bl_quantize_type *type,
-                                                    const bl_config *config, struct bl_err *err);
+BL_MUST_USE bl_status bl_policy_quantization_config(bl_text *out, const bl_config *config,
+                                                    struct bl_err *err);
 
 #endif

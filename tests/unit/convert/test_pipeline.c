@@ -64,21 +64,24 @@ static bl_status read_rows(const void *context, const void *tensor, uint64_t row
 }
 
 /* Part 0: the values. Part 1: the first value of each row. Part 2 does not depend on the rows. */
-static void encode(void *const out[], const float *rows, uint64_t n_rows, uint64_t n_cols)
+static void encode(void *const out[], const bl_encode_rows *rows)
 {
     float *first = out[1];
 
-    memcpy(out[0], rows, n_rows * n_cols * sizeof(*rows));
-    for (uint64_t i = 0; i < n_rows; i++)
-        memcpy(first + i, rows + i * n_cols, sizeof(*first));
+    memcpy(out[0], rows->value, rows->n_rows * rows->n_cols * sizeof(float));
+    for (uint64_t i = 0; i < rows->n_rows; i++)
+        memcpy(first + i, rows->value + i * rows->n_cols, sizeof(*first));
 }
 
-static const bl_encoder encoder = { "F32", BL_F32, 1, 1e30f, encode };
+static const bl_encoder encoder = {
+    .name = "F32", .dtype = BL_F32, .multiple = 1, .max_abs = 1e30f, .encode = encode
+};
 
 struct fixture {
     struct source source[N_JOBS];
     bl_job job[N_JOBS];
     char name[N_JOBS][8];
+    uint64_t shape[N_JOBS][2];
     bl_plan plan;
     struct kept want, have;
 };
@@ -98,7 +101,7 @@ static void write_expected(struct fixture *f)
 
                     memcpy(to, &v, sizeof(v));
                 }
-        memcpy(to, job->constant, 16);
+        memcpy(to, job->constant[2], 16);
         to += 16;
     }
     f->want.n = (size_t)(to - f->want.bytes);
@@ -115,16 +118,18 @@ static int set_up(void **state)
 
         f->source[j] = (struct source){ (float)(j * 2000), -1, -1 };
         f->name[j][0] = (char)('a' + j);
+        f->shape[j][0] = n_rows[j];
+        f->shape[j][1] = N_COLS;
         *job = (bl_job){ .rows = { .read = read_rows, .context = &f->source[j], .n_cols = N_COLS },
                          .n_rows = n_rows[j],
                          .row_unit = 1,
                          .encoder = &encoder,
                          .n_parts = 3,
-                         .row_bytes = { 4 * N_COLS, 4, 0 },
-                         .constant = { n_rows[j], N_COLS } };
+                         .unit_bytes = { 4 * N_COLS, 4, 0 },
+                         .constant = { NULL, NULL, f->shape[j] } };
         for (uint32_t k = 0; k < 3; k++)
             job->part[k] = (bl_stored){ .name = f->name[j],
-                                        .n_bytes = k < 2 ? n_rows[j] * job->row_bytes[k] : 16 };
+                                        .n_bytes = k < 2 ? n_rows[j] * job->unit_bytes[k] : 16 };
         f->want.capacity += n_rows[j] * (4 * N_COLS + 4) + 16;
     }
     f->plan = (bl_plan){ .job = f->job, .n_jobs = N_JOBS };

@@ -37,13 +37,14 @@ static bl_status write_gguf(const char *path, const char *type_name, int n_threa
                             struct bl_err *err)
 {
     const bl_quantize_type *type = bl_quantize_type_by_name(type_name);
+    const bl_policy policy = { type, BL_METHOD_PLAIN };
     const bl_write_options options = { .n_threads = n_threads, .label = "test" };
     bl_ckpt *ckpt = NULL;
     bl_plan plan = { 0 };
     bl_status rc = bl_ckpt_open(&ckpt, model, err);
 
     if (rc == BL_OK)
-        rc = bl_plan_gguf(&plan, ckpt, bl_policy_choose, type, err);
+        rc = bl_plan_gguf(&plan, ckpt, bl_policy_choose, &policy, err);
     if (rc == BL_OK)
         rc = bl_write_gguf(path, ckpt, &plan, type->file_type, &options, err);
     bl_plan_release(&plan);
@@ -53,7 +54,7 @@ static bl_status write_gguf(const char *path, const char *type_name, int n_threa
 
 static bl_status write_int4(const char *path, struct bl_err *err)
 {
-    const bl_quantize_type *type = bl_quantize_type_by_name("int4");
+    const bl_policy policy = { bl_quantize_type_by_name("int4"), BL_METHOD_PLAIN };
     const bl_write_options options = { .n_threads = 1, .label = "test", .shard_size = 3000000 };
     bl_text config = { 0 };
     bl_ckpt *ckpt = NULL;
@@ -61,9 +62,9 @@ static bl_status write_int4(const char *path, struct bl_err *err)
     bl_status rc = bl_ckpt_open(&ckpt, model, err);
 
     if (rc == BL_OK)
-        rc = bl_plan_folder(&plan, ckpt, bl_policy_choose, type, err);
+        rc = bl_plan_folder(&plan, ckpt, bl_policy_choose, &policy, err);
     if (rc == BL_OK)
-        rc = bl_policy_quantization_config(&config, type, bl_ckpt_config(ckpt), err);
+        rc = bl_policy_quantization_config(&config, bl_ckpt_config(ckpt), err);
     if (rc == BL_OK)
         rc = bl_write_folder(path, ckpt, &plan, config.bytes, "bfloat16", &options, err);
     bl_text_release(&config);
@@ -251,13 +252,13 @@ static void gives_every_value_back_through_the_layout_changes(void **state)
     struct bl_err err = { 0 };
     bl_ckpt *source = NULL, *gguf = NULL;
     bl_plan plan = { 0 };
-    const bl_quantize_type f32 = { "f32", false, bl_cast_encoder(BL_F32), bl_cast_encoder(BL_F32),
-                                   BL_GGUF_FILE_F32 };
+    const bl_quantize_type f32 = { "f32", false, BL_F32, BL_F32, BL_GGUF_FILE_F32 };
+    const bl_policy policy = { &f32, BL_METHOD_PLAIN };
     size_t n_main = 0;
 
     (void)state;
     assert_int_equal(bl_ckpt_open(&source, model, &err), BL_OK);
-    assert_int_equal(bl_plan_gguf(&plan, source, bl_policy_choose, &f32, &err), BL_OK);
+    assert_int_equal(bl_plan_gguf(&plan, source, bl_policy_choose, &policy, &err), BL_OK);
     assert_int_equal(bl_write_gguf("f32.gguf", source, &plan, f32.file_type, &options, &err),
                      BL_OK);
     assert_int_equal(bl_ckpt_open(&gguf, "f32.gguf", &err), BL_OK);
