@@ -9,8 +9,7 @@
 #define BL_CONVERT_JOB_H
 
 #include "base/err.h"
-#include "formats/arch/arch.h"
-#include "formats/ckpt/container.h"
+#include "formats/ckpt/ckpt.h"
 #include "formats/view/view.h"
 
 enum { BL_JOB_MAX_PARTS = 4 };
@@ -67,10 +66,21 @@ typedef struct bl_loss {
     float largest;           /* |x - y| */
 } bl_loss;
 
+/* How the rows of a job lie in the canonical tensors behind it. */
+typedef enum bl_job_view {
+    BL_VIEW_ROWS, /* source[k] is behind rows [k * rows_each, ...), in its order or permuted */
+    BL_VIEW_K_B,  /* head k of the key half of source[0] is, transposed (formats/view) */
+    BL_VIEW_V_B,  /* head k of its value half */
+    BL_VIEW_NONE  /* no tensor is */
+} bl_job_view;
+
 typedef struct bl_job {
     bl_rows rows;              /* where the values come from; rows.n_cols */
     uint64_t n_rows, row_unit; /* read whole multiples of row_unit where possible */
-    uint64_t source_bytes;     /* that reading all rows costs, for progress */
+    bl_job_view view;
+    const bl_tensor *const *source; /* the canonical tensors; NULL where there are none */
+    uint64_t rows_each;
+    uint64_t source_bytes; /* that reading all rows costs, for progress */
     /* Row k: importance of the columns for rows [k * importance_rows, ...). read NULL: unknown. */
     bl_rows importance;
     uint64_t importance_rows;

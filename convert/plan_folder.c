@@ -14,15 +14,22 @@ static bl_status read_tensor(const void *context, const void *tensor, uint64_t r
 static bl_status add(bl_plan_builder *b, const bl_tensor *t)
 {
     int32_t layer, expert;
+    const bl_tensor **source = bl_arena_alloc(&b->memory->arena, 1, sizeof(*source));
     const bl_job job = { .rows = { read_tensor, b->ckpt, t, t->n_cols },
                          .n_rows = t->n_rows,
                          .row_unit = t->row_unit,
+                         .view = BL_VIEW_ROWS,
+                         .source = source,
+                         .rows_each = t->n_rows,
                          .source_bytes = t->n_bytes };
     const bl_choice choice = {
         t->name, bl_arch_match(bl_ckpt_config(b->ckpt)->arch, t->name, &layer, &expert), t->ndim,
         t->n_cols, t
     };
 
+    if (!source)
+        return bl_fail_nomem(b->err, "plan");
+    *source = t;
     return bl_plan_add(b, &job, &choice, t->ndim, t->dim);
 }
 

@@ -139,14 +139,19 @@ static bl_status add(bl_plan_builder *b, const bl_arch_row *row, const struct or
                      const char *name,
                      bl_status (*read)(const void *, const void *, uint64_t, uint64_t, float *,
                                        struct bl_err *),
-                     uint32_t ndim, const uint64_t *dim, uint64_t row_unit)
+                     bl_job_view view, uint32_t ndim, const uint64_t *dim, uint64_t row_unit)
 {
     const uint32_t n_sources = row->layout == BL_LAYOUT_STACK ? (uint32_t)dim[0] : 1;
-    bl_job job = { .rows = { read, o, NULL, dim[ndim - 1] }, .n_rows = 1, .row_unit = row_unit };
+    bl_job job = { .rows = { read, o, NULL, dim[ndim - 1] },
+                   .n_rows = 1,
+                   .row_unit = row_unit,
+                   .view = view,
+                   .source = o->tensor };
     bl_choice choice = { name, row, ndim, dim[ndim - 1], o->tensor[0] };
 
     for (uint32_t d = 0; d + 1 < ndim; d++)
         job.n_rows *= dim[d];
+    job.rows_each = ndim == 3 ? dim[1] : job.n_rows;
     for (uint32_t e = 0; e < n_sources; e++)
         job.source_bytes += o->tensor[e]->n_bytes;
     return bl_plan_add(b, &job, &choice, ndim, dim);
@@ -164,8 +169,8 @@ static bl_status add_kv_b(bl_plan_builder *b, const bl_arch_row *row, const stru
 
     if (!bl_arch_kv_b_names(name, buffer, sizeof(buffer), row, layer))
         return bl_fail(b->err, BL_E_UNSUPPORTED, "a tensor name is too long");
-    rc = add(b, row, o, name[0], read_k_b, 3, k_dim, s.lora);
-    return rc == BL_OK ? add(b, row, o, name[1], read_v_b, 3, v_dim, s.v) : rc;
+    rc = add(b, row, o, name[0], read_k_b, BL_VIEW_K_B, 3, k_dim, s.lora);
+    return rc == BL_OK ? add(b, row, o, name[1], read_v_b, BL_VIEW_V_B, 3, v_dim, s.v) : rc;
 }
 
 static bl_status add_row(bl_plan_builder *b, const bl_arch_row *row, uint32_t layer)
@@ -183,13 +188,13 @@ static bl_status add_row(bl_plan_builder *b, const bl_arch_row *row, uint32_t la
     if (!bl_arch_expand(name, sizeof(name), row->gguf, layer, 0))
         return bl_fail(b->err, BL_E_UNSUPPORTED, "a tensor name is too long");
     if (row->layout == BL_LAYOUT_STACK)
-        return add(b, row, o, name, read_stack, 3, dim, 1);
+        return add(b, row, o, name, read_stack, BL_VIEW_ROWS, 3, dim, 1);
     if (row->cols == BL_DIM_1)
         return add(b, row, o, name,
-                   row->layout == BL_LAYOUT_ROPE_PAIRS ? read_bias_pairs : read_same, 1, dim + 1,
-                   1);
+                   row->layout == BL_LAYOUT_ROPE_PAIRS ? read_bias_pairs : read_same, BL_VIEW_ROWS,
+                   1, dim + 1, 1);
     return add(b, row, o, name, row->layout == BL_LAYOUT_ROPE_PAIRS ? read_rope_pairs : read_same,
-               2, dim + 1, o->tensor[0]->row_unit);
+               BL_VIEW_ROWS, 2, dim + 1, o->tensor[0]->row_unit);
 }
 
 static bl_status read_divisors(const void *context, const void *tensor, uint64_t row,
@@ -210,7 +215,9 @@ static bl_status add_divisors(bl_plan_builder *b)
 {
     const bl_config *c = bl_ckpt_config(b->ckpt);
     const uint64_t dim[1] = { c->head_dim / 2 };
-    const bl_job job = { .rows = { read_divisors, c, NULL, dim[0] }, .n_rows = 1, .row_unit = 1 };
+    const bl_job job = {
+        .rows = { read_divisors, c, NULL, dim[0] }, .n_rows = 1, .row_unit = 1, .view = BL_VIEW_NONE
+    };
     const bl_choice choice = { BL_ROPE_TENSOR, NULL, 1, dim[0], NULL };
 
     if (!c->arch->rope_divisors)

@@ -17,7 +17,9 @@ static bl_status add(bl_plan_builder *b, size_t i)
     const bl_container *gguf = bl_ckpt_container(b->ckpt);
     const bl_stored *t = &gguf->stored[i];
     const bl_rows rows = bl_hfquant_stored_rows(gguf, i);
-    bl_job job = { .rows = rows, .n_rows = 1, .row_unit = 1, .source_bytes = t->n_bytes };
+    bl_job job = {
+        .rows = rows, .n_rows = 1, .row_unit = 1, .view = BL_VIEW_NONE, .source_bytes = t->n_bytes
+    };
     const bl_choice choice = { t->name, bl_arch_match_gguf(bl_ckpt_config(b->ckpt)->arch, t->name),
                                t->ndim, rows.n_cols, NULL };
 
