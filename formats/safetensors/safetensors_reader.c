@@ -101,14 +101,25 @@ static bl_status check_density(const char *file, const char *text, size_t n, str
 }
 
 /* __metadata__ maps strings to strings; nothing in it changes what the tensors are. */
-static bl_status check_metadata(const char *file, const bl_json_value *metadata, struct bl_err *err)
+static bl_status read_metadata(bl_safetensors *st, const char *file, const bl_json_value *metadata,
+                               struct bl_err *err)
 {
     if (bl_json_type_of(metadata) != BL_JSON_OBJECT)
         return bl_fail(err, BL_E_FORMAT, "%s: __metadata__ is not an object", file);
-    for (const bl_json_value *m = bl_json_first(metadata); m; m = bl_json_next(m))
+    st->metadata = bl_arena_alloc(&st->arena, bl_json_size(metadata), sizeof(*st->metadata));
+    if (!st->metadata)
+        return bl_fail_nomem(err, file);
+    for (const bl_json_value *m = bl_json_first(metadata); m; m = bl_json_next(m)) {
+        bl_safetensors_pair *pair = &st->metadata[st->n_metadata++];
+
         if (!bl_json_string(m))
             return bl_fail(err, BL_E_FORMAT, "%s: __metadata__: '%s' is not a string", file,
                            bl_json_key(m));
+        pair->key = bl_arena_strdup(&st->arena, bl_json_key(m));
+        pair->value = bl_arena_strdup(&st->arena, bl_json_string(m));
+        if (!pair->key || !pair->value)
+            return bl_fail_nomem(err, file);
+    }
     return BL_OK;
 }
 
@@ -240,7 +251,7 @@ static bl_status read_entries(bl_safetensors *st, const struct reading *r,
         bl_status rc;
 
         if (strcmp(name, "__metadata__") == 0) {
-            rc = check_metadata(r->file, m, err);
+            rc = read_metadata(st, r->file, m, err);
             if (rc != BL_OK)
                 return rc;
             continue;

@@ -22,11 +22,18 @@
 
 enum { BL_SAFETENSORS_MAX_HEADER = 100000000 }; /* bytes of JSON, as the published reader has it */
 
+/* One entry of __metadata__: both are UTF-8, NUL-terminated. */
+typedef struct bl_safetensors_pair {
+    const char *key, *value;
+} bl_safetensors_pair;
+
 typedef struct bl_safetensors {
     bl_stored *stored; /* in the order of the data; offset counts from the start of the file */
     size_t n_stored;
     uint64_t data_offset; /* 8 + header length: where the data of the first tensor begins */
-    bl_arena arena;       /* holds the names */
+    bl_safetensors_pair *metadata; /* in the order of the header; they change no tensor */
+    size_t n_metadata;
+    bl_arena arena; /* holds the names and the metadata */
 } bl_safetensors;
 
 /*

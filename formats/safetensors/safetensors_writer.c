@@ -74,9 +74,22 @@ static void put_entry(bl_json_writer *w, const bl_stored *t, uint64_t begin, uin
     bl_json_end_object(w);
 }
 
-bl_status bl_safetensors_plan_header(bl_text *out, uint64_t *n_data, const char *file,
-                                     const bl_stored *plan, size_t n, struct bl_err *err)
+/* transformers wants it. */
+static const bl_safetensors_pair usual_metadata[] = { { "format", "pt" } };
+
+/* What a header is made of. */
+struct contents {
+    const bl_stored *plan;
+    size_t n;
+    const bl_safetensors_pair *metadata;
+    size_t n_metadata;
+};
+
+static bl_status put_header(bl_text *out, uint64_t *n_data, const char *file,
+                            const struct contents *c, struct bl_err *err)
 {
+    const bl_stored *plan = c->plan;
+    const size_t n = c->n;
     bl_json_writer w = { .text = out, .compact = true };
     const size_t start = out->n;
     uint64_t end = 0, n_header;
@@ -85,7 +98,10 @@ bl_status bl_safetensors_plan_header(bl_text *out, uint64_t *n_data, const char 
     bl_text_add(out, "\0\0\0\0\0\0\0\0", LENGTH_BYTES);
     bl_json_begin_object(&w);
     bl_json_put_key(&w, "__metadata__");
-    bl_json_put_raw(&w, "{\"format\":\"pt\"}");
+    bl_json_begin_object(&w);
+    for (size_t i = 0; i < c->n_metadata; i++)
+        bl_json_pair_string(&w, c->metadata[i].key, c->metadata[i].value);
+    bl_json_end_object(&w);
     for (size_t i = 0; i < n; i++) {
         uint64_t begin = end, n_bytes;
 
@@ -113,9 +129,26 @@ bl_status bl_safetensors_plan_header(bl_text *out, uint64_t *n_data, const char 
     return BL_OK;
 }
 
+bl_status bl_safetensors_plan_header(bl_text *out, uint64_t *n_data, const char *file,
+                                     const bl_stored *plan, size_t n, struct bl_err *err)
+{
+    const struct contents c = { plan, n, usual_metadata, 1 };
+
+    return put_header(out, n_data, file, &c, err);
+}
+
 bl_status bl_safetensors_writer_begin(bl_safetensors_writer **out, bl_sink *sink, const char *file,
                                       const bl_stored *plan, size_t n, struct bl_err *err)
 {
+    return bl_safetensors_writer_begin_with(out, sink, file, plan, n, usual_metadata, 1, err);
+}
+
+bl_status bl_safetensors_writer_begin_with(bl_safetensors_writer **out, bl_sink *sink,
+                                           const char *file, const bl_stored *plan, size_t n,
+                                           const bl_safetensors_pair *metadata, size_t n_metadata,
+                                           struct bl_err *err)
+{
+    const struct contents c = { plan, n, metadata, n_metadata };
     bl_safetensors_writer *w = NULL;
     bl_text header = { 0 };
     bl_status rc = bl_safetensors_check_plan(file, plan, n, err);
@@ -129,7 +162,7 @@ bl_status bl_safetensors_writer_begin(bl_safetensors_writer **out, bl_sink *sink
         rc = bl_fail_nomem(err, file);
         goto fail;
     }
-    rc = bl_safetensors_plan_header(&header, &w->n_left, file, plan, n, err);
+    rc = put_header(&header, &w->n_left, file, &c, err);
     if (rc == BL_OK)
         rc = bl_sink_write(sink, header.bytes, header.n, err);
     if (rc != BL_OK)

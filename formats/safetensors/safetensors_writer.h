@@ -19,6 +19,7 @@
 #include "base/sink.h"
 #include "base/text.h"
 #include "formats/ckpt/container.h"
+#include "formats/safetensors/safetensors_reader.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -44,6 +45,13 @@ BL_MUST_USE bl_status bl_safetensors_plan_header(bl_text *out, uint64_t *n_data,
 BL_MUST_USE bl_status bl_safetensors_writer_begin(bl_safetensors_writer **out, bl_sink *sink,
                                                   const char *file, const bl_stored *plan, size_t n,
                                                   struct bl_err *err);
+
+/* The same with other metadata, in this order: keys must differ. */
+BL_MUST_USE bl_status bl_safetensors_writer_begin_with(bl_safetensors_writer **out, bl_sink *sink,
+                                                       const char *file, const bl_stored *plan,
+                                                       size_t n,
+                                                       const bl_safetensors_pair *metadata,
+                                                       size_t n_metadata, struct bl_err *err);
 BL_MUST_USE bl_status bl_safetensors_writer_write(bl_safetensors_writer *w, const void *bytes,
                                                   size_t n, struct bl_err *err);
 uint64_t bl_safetensors_writer_left(const bl_safetensors_writer *w); /* data bytes to come */
