@@ -1,0 +1,34 @@
+/*
+ * encode_q4_k.h - F32 to GGUF Q4_K (formats/block/q4_k.h), by the methods of search_affine_k.h.
+ * Scales and minima of 6 bits; the largest magnitude that fits is BL_Q4_K_MAX_ABS.
+ */
+#ifndef BL_QUANTIZE_ENCODE_Q4_K_H
+#define BL_QUANTIZE_ENCODE_Q4_K_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* dmin * 63 must reach it, and F16 ends at 65504. */
+#define BL_Q4_K_MAX_ABS (63.0f * 65504.0f)
+
+/*
+ * Encode x[n], n a multiple of 256, into n / 256 blocks; out need not be aligned. Defined for every
+ * input: past BL_Q4_K_MAX_ABS values are clipped, and a value that is not finite gives a block
+ * without meaning. The caller, who can name the tensor, refuses both. Same bytes on every machine.
+ */
+void bl_q4_k_encode(void *out, const float *x, size_t n);
+
+/*
+ * Encode one row by search. importance[n_cols]: E[input^2] of each column, finite and >= 0, or NULL.
+ * Only its ratios within a superblock matter, and one that is zero throughout counts as equal.
+ */
+void bl_q4_k_search(void *out, const float *row, const float *importance, size_t n_cols);
+
+/* Their definitions, bit for bit. */
+void bl_q4_k_encode_ref(void *out, const float *x, size_t n);
+void bl_q4_k_search_ref(void *out, const float *row, const float *importance, size_t n_cols);
+
+/* Replace the codes of one block by code[256], each 0..15; scales and minima stay. */
+void bl_q4_k_put_codes(void *block, const uint8_t *code);
+
+#endif
