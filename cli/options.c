@@ -66,12 +66,25 @@ static void set_flag(const bl_option *o)
         *(bool *)o->target = o->kind == BL_OPTION_FLAG;
 }
 
+static bl_status add_to_list(const bl_option *o, const char *value, struct bl_err *err)
+{
+    bl_option_list *list = o->target;
+
+    if (list->n == BL_OPTION_LIST_MAX)
+        return bl_fail(err, BL_E_USAGE, "%s is given more than %d times", o->name,
+                       BL_OPTION_LIST_MAX);
+    list->value[list->n++] = value;
+    return BL_OK;
+}
+
 static bl_status set_value(const bl_option *o, const char *value, struct bl_err *err)
 {
     switch (o->kind) {
     case BL_OPTION_STRING:
         *(const char **)o->target = value;
         return BL_OK;
+    case BL_OPTION_LIST:
+        return add_to_list(o, value, err);
     case BL_OPTION_U64:
         if (parse_u64(o->target, value))
             return BL_OK;

@@ -16,10 +16,19 @@ typedef enum bl_option_kind {
     BL_OPTION_UNFLAG, /* bool: cleared */
     BL_OPTION_COUNT,  /* int: one more each time */
     BL_OPTION_STRING, /* const char * */
+    BL_OPTION_LIST,   /* bl_option_list: one more each time */
     BL_OPTION_U64,    /* uint64_t, decimal */
     BL_OPTION_SIZE,   /* uint64_t: 5GB = 5e9, 4GiB = 4 * 2^30 */
     BL_OPTION_F64     /* double, not negative */
 } bl_option_kind;
+
+enum { BL_OPTION_LIST_MAX = 256 };
+
+/* The values of an option that may be given several times, in order. */
+typedef struct bl_option_list {
+    const char *value[BL_OPTION_LIST_MAX];
+    size_t n;
+} bl_option_list;
 
 typedef struct bl_option {
     const char *name; /* "--type"; NULL ends the table */
