@@ -25,6 +25,10 @@ BL_MUST_USE bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const
                                     bl_gguf_file_type file_type, const bl_write_options *options,
                                     struct bl_err *err);
 
+/* Bytes of the file that bl_write_gguf() makes of this plan: header, metadata and padding too. */
+BL_MUST_USE bl_status bl_write_gguf_bytes(uint64_t *out, const bl_ckpt *ckpt, const bl_plan *plan,
+                                          bl_gguf_file_type file_type, struct bl_err *err);
+
 /* A GGUF file with the metadata of the GGUF file that ckpt is: for a plan of bl_plan_recast(). */
 BL_MUST_USE bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt,
                                            const bl_plan *plan, bl_gguf_file_type file_type,

@@ -25,17 +25,23 @@ static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_fi
     return rc;
 }
 
+static void plan_tensors(bl_gguf_writer *w, const bl_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_stored; i++)
+        bl_gguf_plan_tensor(w, plan->stored[i].name, plan->stored[i].dtype, plan->stored[i].ndim,
+                            plan->stored[i].dim);
+}
+
 /* The plan behind metadata that has been put (rc: how that went); takes the writer over. */
 static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_plan *plan,
                             const bl_write_options *options, bl_status rc, struct bl_err *err)
 {
     bl_progress *progress = NULL;
 
-    for (size_t i = 0; i < plan->n_stored && rc == BL_OK; i++)
-        bl_gguf_plan_tensor(w, plan->stored[i].name, plan->stored[i].dtype, plan->stored[i].ndim,
-                            plan->stored[i].dim);
-    if (rc == BL_OK)
+    if (rc == BL_OK) {
+        plan_tensors(w, plan);
         rc = bl_gguf_writer_begin(w, path, options->force, err);
+    }
     if (rc == BL_OK) {
         const bl_pipe_end end = { write_bytes, w };
 
@@ -59,6 +65,22 @@ bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *pl
     if (rc == BL_OK)
         rc = put_metadata(w, ckpt, file_type, err);
     return write_plan(w, path, plan, options, rc, err);
+}
+
+bl_status bl_write_gguf_bytes(uint64_t *out, const bl_ckpt *ckpt, const bl_plan *plan,
+                              bl_gguf_file_type file_type, struct bl_err *err)
+{
+    bl_gguf_writer *w = NULL;
+    bl_status rc = bl_gguf_writer_new(&w, err);
+
+    if (rc == BL_OK)
+        rc = put_metadata(w, ckpt, file_type, err);
+    if (rc == BL_OK) {
+        plan_tensors(w, plan);
+        rc = bl_gguf_writer_file_bytes(out, w, err);
+    }
+    bl_gguf_writer_abort(&w);
+    return rc;
 }
 
 bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,

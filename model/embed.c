@@ -35,8 +35,7 @@ static bl_status embed_piece(void *context, size_t i, int i_thread, struct bl_er
     size_t n_cols = (size_t)e->table->n_cols, begin = e->piece[i], end = e->piece[i + 1];
     uint64_t first = e->key[begin] >> 32, last = e->key[end - 1] >> 32;
     float *rows = e->rows + (size_t)i_thread * e->piece_rows * n_cols;
-    bl_status rc =
-        bl_ckpt_read_rows(e->weights->ckpt, e->table, first, last - first + 1, rows, err);
+    bl_status rc = bl_weights_read(rows, e->weights, e->table, first, last - first + 1, err);
 
     for (size_t k = begin; k < end && rc == BL_OK; k++)
         memcpy(e->out + (e->key[k] & UINT32_MAX) * e->ld,

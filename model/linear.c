@@ -67,7 +67,7 @@ static bl_status multiply_rows(void *context, size_t i, int i_thread, struct bl_
     bl_status rc;
 
     find_tile(&row, &n_rows, p, i);
-    rc = bl_ckpt_read_rows(p->weights->ckpt, p->linear->weight, row, n_rows, tile, err);
+    rc = bl_weights_read(tile, p->weights, p->linear->weight, row, n_rows, err);
     for (size_t t = 0; t < p->n_token_tiles && rc == BL_OK; t++)
         multiply(p->linear, t, tile, row, n_rows);
     return rc;

@@ -52,8 +52,8 @@ static bl_status decode_piece(void *context, size_t i, int i_thread, struct bl_e
     uint64_t first = bl_max_u64(start, d->row), end = bl_min_u64(start + d->piece, d->end);
 
     (void)i_thread;
-    return bl_ckpt_read_rows(d->weights->ckpt, d->tensor, first, end - first,
-                             d->out + (first - d->row) * d->tensor->n_cols, err);
+    return bl_weights_read(d->out + (first - d->row) * d->tensor->n_cols, d->weights, d->tensor,
+                           first, end - first, err);
 }
 
 bl_status bl_slab_decode(float *out, const bl_weights *weights, const bl_tensor *tensor,

@@ -34,6 +34,17 @@ bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights, uint
     return bl_ckpt_expect(out, weights->ckpt, name, n_rows, n_cols, err);
 }
 
+bl_status bl_weights_read(float *out, const bl_weights *weights, const bl_tensor *tensor,
+                          uint64_t row, uint64_t n_rows, struct bl_err *err)
+{
+    const bl_weight_filter *filter = weights->filter;
+    bl_status rc = bl_ckpt_read_rows(weights->ckpt, tensor, row, n_rows, out, err);
+
+    if (rc != BL_OK || !filter)
+        return rc;
+    return filter->fn(filter->context, tensor, row, n_rows, out, err);
+}
+
 void bl_weights_prefetch(const bl_weights *weights, uint32_t layer, const char *suffix)
 {
     char name[MAX_NAME];

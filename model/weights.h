@@ -12,11 +12,23 @@
 
 typedef struct bl_hold bl_hold; /* model/hold.h */
 
+/*
+ * What becomes of the decoded rows of a matrix before they are used: for asking what a change of
+ * the weights would do. Rows [row, row + n_rows) are whole; called from many threads, for any part
+ * of the matrix at any time, so it depends on nothing but the row.
+ */
+typedef struct bl_weight_filter {
+    bl_status (*fn)(const void *context, const bl_tensor *tensor, uint64_t row, uint64_t n_rows,
+                    float *rows, struct bl_err *err);
+    const void *context;
+} bl_weight_filter;
+
 typedef struct bl_weights {
     const bl_ckpt *ckpt;
     const bl_network *network;
     int n_threads;
     bl_hold *hold; /* where matrices are kept decoded between blocks of tokens, or NULL */
+    const bl_weight_filter *filter; /* of matrices; norms and biases are not asked. Or NULL */
 } bl_weights;
 
 /*
@@ -30,6 +42,11 @@ BL_MUST_USE bl_status bl_weights_init(bl_weights *out, bl_network *network, cons
 BL_MUST_USE bl_status bl_weights_find(const bl_tensor **out, const bl_weights *weights,
                                       uint32_t layer, const char *suffix, uint64_t n_rows,
                                       uint64_t n_cols, struct bl_err *err);
+
+/* Rows [row, row + n_rows) of a matrix, decoded and filtered, to out[n_rows][n_cols]. */
+BL_MUST_USE bl_status bl_weights_read(float *out, const bl_weights *weights,
+                                      const bl_tensor *tensor, uint64_t row, uint64_t n_rows,
+                                      struct bl_err *err);
 
 /*
  * Begin to read the tensor from the disk, if the layer has it, and come back at once: a hint, so
