@@ -139,6 +139,15 @@ static bl_status project_group(const struct mla *m, const bl_tensor *wq, const b
                                uint32_t head, uint32_t n, struct bl_err *err)
 {
     size_t qk = m->net->qk_dim, kv = m->config->qk_nope_head_dim + m->net->v_dim;
+    const bl_activation seen = { .tap = BL_TAP_QUERY_HEADS,
+                                 .layer = m->layer,
+                                 .expert = -1,
+                                 .head = head,
+                                 .first = m->block->first,
+                                 .n_rows = m->n_tokens,
+                                 .n_cols = n * qk,
+                                 .ld = n * qk,
+                                 .value = m->q };
     bl_linear q = { .y = m->q,
                     .ldy = n * qk,
                     .x = m->query ? m->query : m->x,
@@ -162,7 +171,7 @@ static bl_status project_group(const struct mla *m, const bl_tensor *wq, const b
     if (rc == BL_OK)
         rc = bl_attention_rotate(m->q + m->config->qk_nope_head_dim, n * qk, n, qk, &m->rope,
                                  m->block, m->weights->n_threads, err);
-    return rc;
+    return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
 }
 
 static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, struct bl_err *err)

@@ -57,6 +57,8 @@ static bl_status step(const bl_forward *m, uint32_t layer, const bl_forward_opti
         return BL_OK;
     rc = bl_layer_step(m->state, layer, m->weights, m->policy ? &m->policy[layer] : NULL, m->taps,
                        err);
+    if (rc == BL_OK && m->before_keep)
+        rc = m->before_keep(m->context, m->state, err);
     if (rc == BL_OK && m->save_as)
         rc = bl_state_keep(m->state, m->save_as, err);
     bl_progress_add(options->progress, bl_forward_layer_bytes(m->weights->ckpt, layer));

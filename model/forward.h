@@ -11,12 +11,17 @@
 #include "base/progress.h"
 #include "model/layer.h"
 
+/* Called when a layer is done (state->n_layers_done - 1) and its state not yet saved. */
+typedef bl_status (*bl_before_keep_fn)(void *context, const bl_state *state, struct bl_err *err);
+
 typedef struct bl_forward {
     bl_state *state;
     const bl_weights *weights;
     const bl_router_policy *policy; /* [n_layers], or NULL */
     const bl_taps *taps;            /* or NULL */
     const char *save_as;            /* a file, replaced after every layer; NULL: not saved */
+    bl_before_keep_fn before_keep;  /* after every layer, before it is saved: what must not be */
+    void *context;                  /* lost with it can be saved first; or NULL */
 } bl_forward;
 
 /* Called when all models that have this layer are done with it. */

@@ -25,7 +25,18 @@ struct step {
 static bl_status attend(void *context, bl_block *block, struct bl_err *err)
 {
     const struct step *s = context;
+    const bl_activation seen = { .tap = BL_TAP_LAYER_INPUT,
+                                 .layer = s->layer,
+                                 .expert = -1,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
+                                 .n_cols = block->hidden_size,
+                                 .ld = block->hidden_size,
+                                 .value = block->hidden };
+    bl_status rc = bl_taps_show(s->taps, &seen, err);
 
+    if (rc != BL_OK)
+        return rc;
     return s->weights->network->mla ? bl_attention_mla(block, s->layer, s->weights, s->taps, err)
                                     : bl_attention_gqa(block, s->layer, s->weights, s->taps, err);
 }

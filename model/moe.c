@@ -135,6 +135,21 @@ static float *x_of_block(const bl_moe *m, const bl_block *block)
     return m->block_x ? m->block_x : m->x.values + block->first * m->x.n_cols;
 }
 
+/* The residual stream of a block, before the experts or after the routed ones. */
+static bl_status show_hidden(const bl_moe *m, const bl_block *block, bl_tap tap, struct bl_err *err)
+{
+    const bl_activation seen = { .tap = tap,
+                                 .layer = m->layer,
+                                 .expert = -1,
+                                 .first = block->first,
+                                 .n_rows = block->n_tokens,
+                                 .n_cols = block->hidden_size,
+                                 .ld = block->hidden_size,
+                                 .value = block->hidden };
+
+    return bl_taps_show(m->taps, &seen, err);
+}
+
 static bl_status normalise(bl_moe *m, const bl_block *block, struct bl_err *err)
 {
     float *x = x_of_block(m, block);
@@ -146,9 +161,10 @@ static bl_status normalise(bl_moe *m, const bl_block *block, struct bl_err *err)
                                  .n_cols = block->hidden_size,
                                  .ld = block->hidden_size,
                                  .value = x };
-    bl_status rc =
-        bl_norm_block(x, block, m->layer, "post_attention_layernorm.weight", &m->weights, err);
+    bl_status rc = show_hidden(m, block, BL_TAP_MOE_RESIDUAL, err);
 
+    if (rc == BL_OK)
+        rc = bl_norm_block(x, block, m->layer, "post_attention_layernorm.weight", &m->weights, err);
     if (rc == BL_OK && m->x.file)
         rc = bl_matrix_write(&m->x, block->first, block->n_tokens, x, err);
     return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
@@ -388,10 +404,10 @@ bl_status bl_moe_shared(bl_moe *m, bl_block *block, struct bl_err *err)
                    .n_tokens = block->n_tokens,
                    .add = true,
                    .seen = { .expert = -1, .first = block->first } };
-    bl_status rc = BL_OK;
+    bl_status rc = show_hidden(m, block, BL_TAP_MOE_ROUTED, err);
 
-    if (m->config->n_shared_experts == 0)
-        return BL_OK;
+    if (rc != BL_OK || m->config->n_shared_experts == 0)
+        return rc;
     if (!m->inner)
         m->inner = bl_alloc(bl_block_tokens(m->state), 2 * (size_t)mlp.width * sizeof(*m->inner));
     if (!m->inner)

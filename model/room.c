@@ -175,12 +175,12 @@ uint64_t bl_room_bytes(const bl_room_job *job, const bl_room *room, uint64_t *sp
 
     for (size_t m = 0; m < job->n_models; m++) {
         const bl_config *c = job->network[m]->config;
-        uint64_t hidden = F32 * t * c->hidden_size;
+        uint64_t hidden = F32 * t * c->hidden_size * (1 + (uint64_t)job->n_copies);
 
         kept += F32 * t + (room->scratch ? 0 : hidden);
         scratch += hidden;
         if (c->n_experts)
-            most_experts_input = bl_max_u64(most_experts_input, hidden);
+            most_experts_input = bl_max_u64(most_experts_input, F32 * t * c->hidden_size);
     }
     if (spilled)
         *spilled = room->scratch ? scratch + most_experts_input : 0;

@@ -2,7 +2,7 @@
  * room.h - how much memory a forward pass takes, and how to make it fit: in how many tokens at a
  * time, and what goes to a scratch file. The formula, in floats (docs/performance.md):
  *
- *     every model:   T * hidden, unless spilled
+ *     every model:   T * hidden, unless spilled; as much for each copy
  *     one layer:     the largest of
  *         attention  B * bl_attention_floats() + threads * 64 * positions
  *         dense MLP  B * (hidden + 2 * intermediate)
@@ -31,6 +31,7 @@ typedef struct bl_room_job {
     uint32_t n_seqs, n_positions;
     size_t n_scored; /* positions whose logits are made */
     int n_threads;
+    uint32_t n_copies; /* of every token's hidden state that the caller keeps, as the state is */
 } bl_room_job;
 
 /* Bytes at the worst moment, beside what the process holds before; spilled: bytes of scratch. */

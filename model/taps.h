@@ -14,16 +14,20 @@
 #include <stdint.h>
 
 typedef enum bl_tap {
+    BL_TAP_LAYER_INPUT,     /* [n][hidden] the residual stream before the layer */
     BL_TAP_ATTENTION_INPUT, /* [n][hidden] after input_layernorm: of q_a, q, kv_a, k, v */
     BL_TAP_QUERY_LATENT,    /* [n][q_lora] after its norm: of q_b */
     BL_TAP_KEY_LATENT,      /* [n][kv_lora] after its norm: of kv_b */
+    BL_TAP_QUERY_HEADS,     /* [n][group of heads][nope + rope], rotated: queries (MLA) */
     BL_TAP_ATTENTION_HEADS, /* [n][heads * v_dim]: of o_proj */
+    BL_TAP_MOE_RESIDUAL,    /* [n][hidden] the residual stream before the experts */
     BL_TAP_FFN_INPUT,       /* [n][hidden] after post_attention_layernorm: of gate, up, router */
     BL_TAP_ROUTER_LOGITS,   /* [n][n_experts] */
     BL_TAP_ROUTER_CHOICE,   /* [n][k]: choice and, as value, weight; ascending expert */
     BL_TAP_EXPERT_INPUT,    /* [n][hidden] rows of the expert's tokens: of its gate and up */
     BL_TAP_FFN_INNER,       /* [n][width] silu(gate) * up: of down */
     BL_TAP_EXPERT_OUTPUT,   /* [n][hidden] before the router's weight */
+    BL_TAP_MOE_ROUTED,      /* [n][hidden] the residual stream with what routed experts said */
     BL_TAP_HIDDEN,          /* [n][hidden] the residual stream after the layer */
     BL_TAP_COUNT
 } bl_tap;
@@ -32,6 +36,7 @@ typedef struct bl_activation {
     bl_tap tap;
     uint32_t layer;
     int32_t expert; /* routed expert; -1: none, the dense MLP or the shared expert */
+    uint32_t head;  /* QUERY_HEADS: the first of the group */
     size_t first;   /* where token is NULL: row r is the state's token first + r */
     size_t n_rows, n_cols, ld;
     const float *value;     /* [n_rows][n_cols], rows ld apart */

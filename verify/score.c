@@ -8,6 +8,9 @@
 #include "model/forward.h"
 #include "model/kept_state.h"
 
+#include <assert.h>
+#include <string.h>
+
 #define USUAL_MEMORY ((uint64_t)4 << 30)
 
 enum { SLACK = 32 }; /* one part in so many is left for what the formula of room.h leaves out */
@@ -32,7 +35,7 @@ static bl_status choose_room(struct run *run, struct bl_err *err)
 {
     const bl_score_options *o = run->options;
     uint64_t held = bl_memory_resident(), allowed = o->memory ? o->memory : USUAL_MEMORY;
-    uint64_t used = held + allowed / SLACK;
+    uint64_t used = held + allowed / SLACK + (run->score->watch ? run->score->watch->held : 0);
     bl_status rc = bl_room_choose(&run->room, &run->job, allowed > used ? allowed - used : 0,
                                   o->scratch, o->memory ? err : NULL);
 
@@ -51,7 +54,8 @@ static bl_status open_models(struct run *run, struct bl_err *err)
                               .n_seqs = s->n_seqs,
                               .n_positions = s->n_positions,
                               .n_scored = s->n_rows,
-                              .n_threads = run->options->n_threads };
+                              .n_threads = run->options->n_threads,
+                              .n_copies = s->watch ? s->watch->n_copies : 0 };
     for (size_t m = 0; m < s->n_models && rc == BL_OK; m++) {
         rc = bl_weights_init(&run->model[m].weights, &run->model[m].network, s->ckpt[m],
                              run->options->n_threads, err);
@@ -93,17 +97,33 @@ bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
     plan.n_tokens = (uint64_t)score->n_seqs * score->n_positions;
     plan.block_tokens =
         (uint64_t)score->n_positions * (run.room.block_seqs ? run.room.block_seqs : score->n_seqs);
-    plan.memory = bl_memory_resident() + bl_room_bytes(&run.job, &run.room, &plan.scratch);
+    plan.memory = bl_memory_resident() + bl_room_bytes(&run.job, &run.room, &plan.scratch) +
+                  (score->watch ? score->watch->held : 0);
     plan.memory = bl_max_u64(plan.memory, bl_memory_peak());
     plan.read = bl_score_bytes(score->ckpt[0], score->ckpt[1]);
     for (size_t m = 0; m < score->n_models; m++) {
         if (options->scratch && options->keep)
             plan.scratch += plan.n_tokens * 4 * run.model[m].network.config->hidden_size;
         plan.n_flop += bl_forward_flop(&run.model[m].weights, score->n_seqs, score->n_positions,
-                                       score->n_rows);
+                                       score->watch ? 0 : score->n_rows);
     }
     *out = plan;
     return BL_OK;
+}
+
+/* Which run the state is of: that of the model, or one that was watched for a purpose. */
+static bl_status identify(bl_hash128 *out, const struct run *run, size_t i, struct bl_err *err)
+{
+    const bl_watch *watch = run->score->watch;
+    bl_status rc = bl_run_id(out, &run->model[i].weights, run->score->policy[i], err);
+
+    if (rc == BL_OK && watch) {
+        const bl_hash128 purpose = bl_hash128_of(watch->purpose, strlen(watch->purpose));
+
+        out->low ^= purpose.low;
+        out->high ^= purpose.high;
+    }
+    return rc;
 }
 
 /* The state of model i where the run begins: embedded, or as it was kept. */
@@ -122,7 +142,7 @@ static bl_status begin(struct run *run, size_t i, struct bl_err *err)
 
     if (!o->scratch || !o->keep)
         return bl_run_begin(&m->state, &job, err);
-    rc = bl_run_id(&job.id, &m->weights, s->policy[i], err);
+    rc = identify(&job.id, run, i, err);
     if (rc == BL_OK)
         rc = bl_kept_state_begin(&m->state, &m->kept, &job, &kept, err);
     return rc;
@@ -152,7 +172,14 @@ static bl_status run_layers(struct run *run, struct bl_err *err)
                                    .weights = &run->model[m].weights,
                                    .policy = s->policy[m],
                                    .save_as = run->model[m].kept };
+        if (s->watch) {
+            forward[m].taps = s->watch->taps;
+            forward[m].before_keep = s->watch->layer;
+            forward[m].context = s->watch->context;
+        }
     }
+    if (rc == BL_OK && s->watch)
+        rc = s->watch->begin(s->watch->context, &run->model[0].state, err);
     return rc == BL_OK ? bl_forward_run(forward, s->n_models, &options, err) : rc;
 }
 
@@ -214,8 +241,10 @@ static bl_status run_heads(struct run *run, struct bl_err *err)
 bl_status bl_score_run(const bl_score *score, const bl_score_options *options, struct bl_err *err)
 {
     struct run run = { .score = score, .options = options };
-    bl_status rc = open_models(&run, err);
+    bl_status rc;
 
+    assert(!score->watch || score->n_models == 1);
+    rc = open_models(&run, err);
     if (rc == BL_OK)
         rc = run_layers(&run, err);
     if (rc == BL_OK && score->n_rows > 0)

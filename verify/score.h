@@ -14,6 +14,7 @@
 
 #include "base/progress.h"
 #include "formats/ckpt/ckpt.h"
+#include "model/forward.h"
 #include "model/head.h"
 #include "model/op_router.h"
 #include "model/room.h"
@@ -41,6 +42,21 @@ typedef bl_status (*bl_score_layer_fn)(void *context, uint32_t layer, const bl_s
 typedef bl_status (*bl_heads_fn)(void *context, const bl_head *head, size_t n_models, size_t first,
                                  size_t n, struct bl_err *err);
 
+/*
+ * Who looks at the inside of the models of a run: their activations, one by one. What is seen of a
+ * layer belongs to the layer: it must be kept before the state that has passed it.
+ */
+typedef struct bl_watch {
+    const bl_taps *taps; /* model/taps.h */
+    /* The state as the run begins or goes on with it: n_layers_done, and where it lies (room). */
+    bl_before_keep_fn begin;
+    bl_before_keep_fn layer; /* after each layer, before its state is kept */
+    void *context;
+    uint64_t held;       /* bytes that the callbacks hold at most, beside copies */
+    uint32_t n_copies;   /* of every token's hidden state that they hold, where the state lies */
+    const char *purpose; /* a state that was kept without these callbacks is none of this run */
+} bl_watch;
+
 typedef struct bl_score {
     size_t n_models; /* 1, or 2: the reference first */
     const bl_ckpt *ckpt[BL_SCORE_MAX_MODELS];
@@ -56,6 +72,7 @@ typedef struct bl_score {
     bl_heads_fn heads;          /* gets the heads in place of fn; or NULL */
     bl_score_layer_fn layer_fn; /* or NULL; not called for layers that a kept state has passed */
     void *context;
+    const bl_watch *watch; /* of the only model; or NULL */
 } bl_score;
 
 /* One model, or the reference and the one that is tested (test NULL: none), whose policy it is. */
