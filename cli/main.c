@@ -19,6 +19,11 @@ static const bl_command commands[] = {
       "Write the same model as another kind of file: x.bln (lossless, one file), x.gguf, or from\n"
       "x.bln back to the folder it was made from, byte for byte.",
       bl_cmd_convert },
+    { "calibrate",
+      "MODEL --text FILE -o STATS | --merge STATS... -o STATS | --imatrix FILE -o FILE",
+      "Run a text through the model and keep what quantization and pruning want to know of every\n"
+      "layer and expert; add up what several machines kept; read and write llama.cpp's imatrix.",
+      bl_cmd_calibrate },
     { "quantize", "MODEL -o OUT --type q8_0|q4_0|int4",
       "Write the model with fewer bits a weight, in one pass: x.gguf (q8_0, q4_0) or a folder for\n"
       "vLLM and transformers (int4: compressed-tensors, symmetric, groups of 128).",

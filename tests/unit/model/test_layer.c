@@ -227,17 +227,38 @@ struct seen {
     size_t expert_rows;
     int32_t last_expert;
     float *ffn_input;
+    float *residual; /* before the experts, and what the routed ones added since */
 };
+
+/* The routed experts' answers by their weights are what the residual stream has gained. */
+static void check_residual(struct seen *seen, const bl_activation *a)
+{
+    const size_t n = a->n_rows * a->n_cols;
+
+    if (a->tap == BL_TAP_MOE_RESIDUAL)
+        seen->residual = memcpy(bl_alloc(n, sizeof(float)), a->value, n * sizeof(float));
+    if (a->tap == BL_TAP_EXPERT_OUTPUT)
+        for (size_t r = 0; r < a->n_rows; r++)
+            for (size_t i = 0; i < a->n_cols; i++)
+                seen->residual[a->token[r] * a->n_cols + i] +=
+                    a->weight[r] * a->value[r * a->ld + i];
+    if (a->tap == BL_TAP_MOE_ROUTED)
+        assert_memory_equal(seen->residual, a->value, n * sizeof(float));
+}
 
 static bl_status look(void *context, const bl_activation *a, struct bl_err *err)
 {
     struct seen *seen = context;
     const bl_config *c = seen->g->network.config;
     const size_t cols[BL_TAP_COUNT] = {
+        [BL_TAP_LAYER_INPUT] = c->hidden_size,
         [BL_TAP_ATTENTION_INPUT] = c->hidden_size,
         [BL_TAP_QUERY_LATENT] = c->q_lora_rank,
         [BL_TAP_KEY_LATENT] = c->kv_lora_rank,
+        [BL_TAP_QUERY_HEADS] = c->n_heads * (c->qk_nope_head_dim + c->qk_rope_head_dim),
         [BL_TAP_ATTENTION_HEADS] = c->n_heads * c->v_head_dim,
+        [BL_TAP_MOE_RESIDUAL] = c->hidden_size,
+        [BL_TAP_MOE_ROUTED] = c->hidden_size,
         [BL_TAP_FFN_INPUT] = c->hidden_size,
         [BL_TAP_ROUTER_LOGITS] = c->n_experts,
         [BL_TAP_ROUTER_CHOICE] = c->n_experts_used,
@@ -252,6 +273,7 @@ static bl_status look(void *context, const bl_activation *a, struct bl_err *err)
     assert_int_equal(a->layer, 1);
     assert_true(a->ld >= a->n_cols);
     seen->n[a->tap]++;
+    check_residual(seen, a);
     if (a->tap == BL_TAP_FFN_INPUT)
         seen->ffn_input = memcpy(bl_alloc(a->n_rows * a->n_cols, sizeof(float)), a->value,
                                  a->n_rows * a->n_cols * sizeof(float));
@@ -290,7 +312,10 @@ static void taps_show_every_activation_in_a_fixed_order(void **state)
     assert_int_equal(seen.n[BL_TAP_FFN_INNER], n_experts + 1); /* and the shared expert */
     assert_int_equal(seen.n[BL_TAP_HIDDEN], 1);
     assert_int_equal(seen.expert_rows, g->n_tokens * g->network.config->n_experts_used);
+    assert_int_equal(seen.n[BL_TAP_LAYER_INPUT], 1);
+    assert_int_equal(seen.n[BL_TAP_MOE_ROUTED], 1);
     bl_free(seen.ffn_input);
+    bl_free(seen.residual);
     bl_state_release(&s);
 }
 

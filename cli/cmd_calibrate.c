@@ -1,0 +1,285 @@
+/*
+ * cmd_calibrate.c - statistics of a model on a text, merged from parts, and as llama.cpp's imatrix
+ * or back. The kind of the output follows from its name: x.gguf is an imatrix.
+ */
+#include "base/alloc.h"
+#include "base/source.h"
+#include "cli/calibrate_report.h"
+#include "cli/cli.h"
+#include "cli/score_plan.h"
+#include "formats/ckpt/ckpt.h"
+#include "formats/stats/imatrix.h"
+#include "formats/stats/stats_writer.h"
+#include "model/tokenizer/tokenizer.h"
+#include "quantize/calibrate.h"
+#include "quantize/calibrate_merge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TEXT_BYTES = 1 << 30 };
+
+static const uint64_t not_given = UINT64_MAX;
+
+struct options {
+    bl_common common;
+    const char *output, *text, *part, *scratch;
+    uint64_t ctx, max_tokens, memory;
+    bool resume, merge, imatrix;
+    uint32_t i_part, n_parts;
+};
+
+/* A text as the model sees it. */
+struct text {
+    bl_tokenizer_file *file;
+    bl_tokenizer *tokenizer;
+    bl_tokens tokens;
+    bl_hash128 hash; /* of its bytes */
+};
+
+static void release_text(struct text *t)
+{
+    bl_tokens_release(&t->tokens);
+    bl_tokenizer_free(t->tokenizer);
+    bl_tokenizer_file_free(t->file);
+}
+
+static bl_status open_text(struct text *t, const bl_ckpt *ckpt, const char *path,
+                           struct bl_err *err)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    bl_status rc = bl_ckpt_tokenizer_file(&t->file, ckpt, err);
+
+    if (rc == BL_OK)
+        rc = bl_tokenizer_new(&t->tokenizer, t->file, err);
+    if (rc == BL_OK)
+        rc = bl_source_read_file(&bytes, &n, path, MAX_TEXT_BYTES, err);
+    if (rc == BL_OK) {
+        t->hash = bl_hash128_of(bytes, n);
+        rc = bl_tokenizer_encode(&t->tokens, t->tokenizer, bytes, n,
+                                 t->file->add_bos ? BL_ENCODE_BOS : 0, err);
+        if (rc == BL_E_FORMAT)
+            bl_err_prefix(err, "%s", path);
+    }
+    bl_free(bytes);
+    return rc;
+}
+
+static bl_status print_plan(const bl_score_plan *plan, const struct options *o, struct bl_err *err)
+{
+    bl_text out = { 0 };
+    bl_status rc;
+
+    bl_cli_put_score_plan(&out, plan, (int)o->common.n_threads, o->common.json);
+    rc = bl_cli_print(&out, err);
+    bl_text_release(&out);
+    return rc;
+}
+
+/* What was written, as its file says. */
+static bl_status report(const struct options *o, struct bl_err *err)
+{
+    bl_stats *stats = NULL;
+    bl_coverage coverage = { 0 };
+    bl_text out = { 0 };
+    bl_status rc = bl_stats_open(&stats, o->output, err);
+
+    if (rc == BL_OK)
+        rc = bl_coverage_of(&coverage, stats, err);
+    if (rc == BL_OK) {
+        bl_cli_put_calibration(&out, o->output, bl_stats_info_of(stats), &coverage, o->common.json);
+        rc = bl_cli_print(&out, err);
+    }
+    bl_coverage_release(&coverage);
+    bl_text_release(&out);
+    bl_stats_close(stats);
+    return rc;
+}
+
+static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const struct text *text,
+                           struct bl_err *err)
+{
+    bl_calibrate_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
+                                     .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
+                                     .part = o->i_part,
+                                     .n_parts = o->n_parts,
+                                     .bos = text->file->add_bos ? text->file->bos : -1,
+                                     .text = text->hash,
+                                     .force = o->common.force,
+                                     .run = { .n_threads = (int)o->common.n_threads,
+                                              .memory = o->memory,
+                                              .scratch = o->scratch,
+                                              .resume = o->resume } };
+    bl_score_plan plan = { 0 };
+    bl_status rc;
+
+    if (o->common.dry_run) {
+        options.run.keep = o->scratch != NULL;
+        rc = bl_calibrate_plan(&plan, ckpt, text->tokens.n, &options, err);
+        return rc == BL_OK ? print_plan(&plan, o, err) : rc;
+    }
+    options.run.progress =
+        bl_progress_new("calibrate", bl_score_bytes(ckpt, NULL), o->common.progress);
+    rc = bl_calibrate_run(o->output, ckpt, text->tokens.id, text->tokens.n, &options, err);
+    bl_progress_free(options.run.progress);
+    return rc == BL_OK ? report(o, err) : rc;
+}
+
+static bl_status calibrate(const struct options *o, const char *path, struct bl_err *err)
+{
+    struct text text = { 0 };
+    bl_ckpt *ckpt = NULL;
+    bl_status rc = bl_cli_check_output(o->output, path, err);
+
+    if (rc == BL_OK)
+        rc = bl_cli_check_output(o->output, o->text, err);
+    if (rc == BL_OK)
+        rc = bl_ckpt_open(&ckpt, path, err);
+    if (rc == BL_OK)
+        rc = open_text(&text, ckpt, o->text, err);
+    if (rc == BL_OK)
+        rc = run_model(o, ckpt, &text, err);
+    release_text(&text);
+    bl_ckpt_close(ckpt);
+    return rc;
+}
+
+static bl_status merge(const struct options *o, const char *const *path, size_t n,
+                       struct bl_err *err)
+{
+    bl_stats **stats = bl_calloc(n, sizeof(*stats));
+    bl_status rc = stats ? BL_OK : bl_fail_nomem(err, "a merge");
+
+    for (size_t i = 0; i < n && rc == BL_OK; i++) {
+        rc = bl_cli_check_output(o->output, path[i], err);
+        if (rc == BL_OK)
+            rc = bl_stats_open(&stats[i], path[i], err);
+    }
+    if (rc == BL_OK)
+        rc = bl_calibrate_merge(o->output, o->common.force, (const bl_stats *const *)stats, n, err);
+    for (size_t i = 0; stats && i < n; i++)
+        bl_stats_close(stats[i]);
+    bl_free(stats);
+    return rc == BL_OK ? report(o, err) : rc;
+}
+
+static bl_status convert(const struct options *o, const char *path, struct bl_err *err)
+{
+    bl_stats *stats = NULL;
+    bl_status rc = bl_cli_check_output(o->output, path, err);
+
+    if (rc == BL_OK)
+        rc = bl_stats_open(&stats, path, err);
+    if (rc == BL_OK)
+        rc = bl_cli_has_suffix(o->output, ".gguf")
+                 ? bl_imatrix_write(o->output, o->common.force, stats, err)
+                 : bl_stats_copy(o->output, o->common.force, stats, err);
+    bl_stats_close(stats);
+    return rc == BL_OK ? report(o, err) : rc;
+}
+
+/* "2/8" */
+static bl_status parse_part(struct options *o, struct bl_err *err)
+{
+    unsigned long i, n = 0;
+    char *end = NULL;
+
+    if (!o->part)
+        return BL_OK;
+    i = o->part[0] >= '0' && o->part[0] <= '9' ? strtoul(o->part, &end, 10) : 0;
+    if (end && *end == '/' && end[1] >= '0' && end[1] <= '9')
+        n = strtoul(end + 1, &end, 10);
+    if (n == 0 || *end != '\0' || i < 1 || i > n || n > BL_STATS_MAX_PARTS)
+        return bl_fail(err, BL_E_USAGE, "--part is i/N, i from 1 to N, N at most %d, not '%s'",
+                       BL_STATS_MAX_PARTS, o->part);
+    o->i_part = (uint32_t)i - 1;
+    o->n_parts = (uint32_t)n;
+    return BL_OK;
+}
+
+static bl_status check_run_options(const struct options *o, size_t n, struct bl_err *err)
+{
+    if (n != 1)
+        return bl_fail(err, BL_E_USAGE, "one MODEL is expected, %zu are there", n);
+    if (!o->text)
+        return bl_fail(err, BL_E_USAGE, "--text FILE is missing");
+    if (bl_cli_has_suffix(o->output, ".gguf"))
+        return bl_fail(err, BL_E_USAGE,
+                       "a model's statistics are more than an imatrix holds: write "
+                       "x.safetensors, then 'baleen calibrate --imatrix x.safetensors -o x.gguf'");
+    if (o->resume && !o->scratch)
+        return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
+    if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
+        return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
+    if (o->max_tokens == 0)
+        return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
+    return BL_OK;
+}
+
+static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
+{
+    bl_status rc = parse_part(o, err);
+
+    if (rc != BL_OK)
+        return rc;
+    if (!o->output)
+        return bl_fail(err, BL_E_USAGE, "-o STATS is missing");
+    if (!o->merge && !o->imatrix)
+        return check_run_options(o, n, err);
+    if (o->merge && o->imatrix)
+        return bl_fail(err, BL_E_USAGE, "--merge and --imatrix are two things to do");
+    if (o->text || o->part || o->scratch || o->memory || o->resume || o->ctx != not_given ||
+        o->max_tokens != not_given || o->common.dry_run)
+        return bl_fail(err, BL_E_USAGE, "--merge and --imatrix run no model: no option about one");
+    if (o->merge && (n < 2 || bl_cli_has_suffix(o->output, ".gguf")))
+        return bl_fail(err, BL_E_USAGE, "--merge makes one x.safetensors of two or more");
+    if (o->imatrix && n != 1)
+        return bl_fail(err, BL_E_USAGE, "--imatrix converts one file, %zu are there", n);
+    return BL_OK;
+}
+
+int bl_cmd_calibrate(const bl_command *command, int argc, char **argv)
+{
+    struct options o = { .ctx = not_given, .max_tokens = not_given };
+    const bl_option table[] = {
+        { "--output", 'o', BL_OPTION_STRING, &o.output, "STATS", "the statistics: x.safetensors" },
+        { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to run" },
+        { "--tokens", 0, BL_OPTION_U64, &o.max_tokens, "N", "of the text, at most (default all)" },
+        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N", "tokens in a sequence (default 512)" },
+        { "--part", 0, BL_OPTION_STRING, &o.part, "i/N",
+          "only every N-th sequence, from the i-th on: one machine's share" },
+        { "--merge", 0, BL_OPTION_FLAG, &o.merge, NULL, "add up the statistics of parts" },
+        { "--imatrix", 0, BL_OPTION_FLAG, &o.imatrix, NULL,
+          "convert statistics to llama.cpp's imatrix (-o x.gguf), or one to statistics" },
+        { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
+          "of the process, at most (default 4GiB where that is enough)" },
+        { "--scratch", 0, BL_OPTION_STRING, &o.scratch, "DIR",
+          "for hidden states: what does not fit, and all after each layer" },
+        { "--resume", 0, BL_OPTION_FLAG, &o.resume, NULL,
+          "go on after the last layer that is in --scratch" },
+        BL_OPTION_DRY_RUN(o.common),
+        BL_OPTION_FORCE(o.common),
+        BL_OPTION_JSON(o.common),
+        BL_OPTION_THREADS(o.common),
+        BL_OPTION_QUIET(o.common),
+        BL_OPTION_PROGRESS(o.common),
+        BL_OPTION_HELP(o.common),
+        BL_OPTION_END,
+    };
+    static const char *path[BL_STATS_MAX_PARTS];
+    struct bl_err err = { 0 };
+    size_t n;
+    int early =
+        bl_cli_parse(path, &n, 1, BL_STATS_MAX_PARTS, command, table, &o.common, argc, argv);
+    bl_status rc;
+
+    if (early != BL_CLI_RUN)
+        return early;
+    rc = check_options(&o, n, &err);
+    if (rc == BL_OK)
+        rc = o.merge     ? merge(&o, path, n, &err)
+             : o.imatrix ? convert(&o, path[0], &err)
+                         : calibrate(&o, path[0], &err);
+    return bl_cli_finish(command, rc, &err);
+}
