@@ -1,0 +1,27 @@
+/*
+ * encode_q5_0.h - F32 to GGUF Q5_0 (formats/block/q5_0.h): value = d * (code - 16).
+ *
+ * Plain: the value of largest magnitude, with its sign, becomes code 0 (-16), as in Q4_0. The bytes
+ * are those of the Python gguf package.
+ */
+#ifndef BL_QUANTIZE_ENCODE_Q5_0_H
+#define BL_QUANTIZE_ENCODE_Q5_0_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BL_Q5_0_LEVELS = 32 };
+
+/*
+ * Encode x[n], n a multiple of 32, into n / 32 blocks; out need not be aligned.
+ *
+ * Defined for every input: a block whose values would need an F16 scale past 65504 (amax >= 16 *
+ * 65520) gets an infinite one, and a value that is not finite gives a code without meaning. The
+ * caller, who can name the tensor, refuses both. Same bytes on every machine.
+ */
+void bl_q5_0_encode(void *out, const float *x, size_t n);
+
+/* Replace the codes of one block, 0 to 31 in the order of its values; its scale stays. */
+void bl_q5_0_put_codes(void *block, const uint8_t code[32]);
+
+#endif
