@@ -2,8 +2,9 @@
 #include "quantize/encode_int4_group.h"
 
 #include "base/clones.h"
-#include "formats/dtype/float_bits.h"
 #include "formats/dtype/amax.h"
+#include "formats/dtype/float_bits.h"
+#include "quantize/search_symmetric.h"
 
 #include <assert.h>
 #include <math.h>
@@ -73,5 +74,50 @@ void bl_int4_group_encode(void *packed, void *scales_bf16, const float *row, siz
         memcpy(scales, &scale, sizeof(scale));
         encode_group(to, row, bl_f32_from_bf16(scale), group_size);
         to += group_size / 2;
+    }
+}
+
+void bl_int4_group_put_codes(void *packed, const uint8_t *code, size_t n)
+{
+    uint8_t *to = packed;
+
+    assert(n % 8 == 0);
+    for (size_t j = 0; j < n / 2; j++)
+        to[j] = (uint8_t)((code[2 * j] & 15) | (code[2 * j + 1] & 15) << 4);
+}
+
+/* A scale of zero is lifted as in the plain method; its codes are those of zero. */
+static void lift(uint16_t *scale, uint8_t *code, size_t n)
+{
+    if ((*scale & 0x7fff) == 0) {
+        *scale = scale_of(0.0f);
+        memset(code, 8, n);
+    }
+}
+
+void bl_int4_group_search(void *packed, void *scales_bf16, const float *row,
+                          const float *importance, size_t n_cols, size_t group_size)
+{
+    static const bl_grid grid = { BL_GRID_INTEGERS, -8, 7 };
+    const size_t most = BL_SYMMETRIC_LEN / group_size * group_size;
+    double mean_square = bl_mean_square(row, n_cols);
+    uint8_t *to = packed, *scales = scales_bf16;
+
+    assert(group_size > 0 && group_size <= BL_SYMMETRIC_LEN && n_cols % group_size == 0);
+    for (size_t at = 0; at < n_cols; at += most) {
+        size_t n = n_cols - at < most ? n_cols - at : most;
+        bl_symmetric_block values;
+        uint16_t scale[BL_SYMMETRIC_GROUPS];
+        uint8_t code[BL_SYMMETRIC_LEN];
+
+        bl_symmetric_load(&values, row + at, importance ? importance + at : NULL, n, group_size,
+                          false, mean_square);
+        bl_symmetric_search(scale, code, &values, &grid, BL_STEP_BF16);
+        for (size_t g = 0; g < n / group_size; g++, scales += 2) {
+            lift(&scale[g], code + g * group_size, group_size);
+            memcpy(scales, &scale[g], sizeof(scale[g]));
+        }
+        bl_int4_group_put_codes(to, code, n);
+        to += n / 2;
     }
 }

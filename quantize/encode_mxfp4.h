@@ -7,6 +7,9 @@
  * Python gguf package, with two exceptions: the package takes the exponent from a logarithm that is
  * rounded to F32, which is one too large within a few units of the last place below some powers of
  * two; and where the largest magnitude is below 2^-125 its exponent wraps around, and ours is 0.
+ *
+ * Search: the exponent of sixteen around it whose weighted error is least, weights as in
+ * symmetric_block.h with the mean square of the row.
  */
 #ifndef BL_QUANTIZE_ENCODE_MXFP4_H
 #define BL_QUANTIZE_ENCODE_MXFP4_H
@@ -17,11 +20,14 @@
 enum { BL_MXFP4_LEVELS = 16 };
 
 /*
- * Encode x[n], n a multiple of 32, into n / 32 blocks; out need not be aligned. Any finite value
- * gives finite ones; a value that is not finite gives a block without meaning. Same bytes on every
+ * Encode x[n], n a multiple of 32, into n / 32 blocks; out need not be aligned. Finite values
+ * give finite ones; a value that is not finite gives a block without meaning. Same bytes on every
  * machine.
  */
 void bl_mxfp4_encode(void *out, const float *x, size_t n);
+
+/* Encode one row of n_cols values, a multiple of 32; importance[n_cols] >= 0, NULL: unknown. */
+void bl_mxfp4_search(void *out, const float *row, const float *importance, size_t n_cols);
 
 /*
  * Replace the codes of one block in the order of its values, its exponent stays. Codes are those of

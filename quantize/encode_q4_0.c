@@ -3,8 +3,10 @@
 
 #include "base/clones.h"
 #include "formats/block/q4_0.h"
-#include "formats/dtype/float_bits.h"
 #include "formats/dtype/amax.h"
+#include "formats/dtype/float_bits.h"
+#include "quantize/nibbles.h"
+#include "quantize/search_symmetric.h"
 
 #include <assert.h>
 #include <math.h>
@@ -98,4 +100,22 @@ void bl_q4_0_encode(void *out, const float *x, size_t n)
 {
     assert(n % LEN == 0);
     encode_blocks(out, x, n / LEN);
+}
+
+void bl_q4_0_put_codes(void *block, const uint8_t code[32])
+{
+    bl_nibbles_put((uint8_t *)block + offsetof(bl_q4_0, q), code);
+}
+
+static void put_block(unsigned char *to, uint16_t d, const uint8_t code[32])
+{
+    memcpy(to, &d, sizeof(d));
+    bl_q4_0_put_codes(to, code);
+}
+
+void bl_q4_0_search(void *out, const float *row, const float *importance, size_t n_cols)
+{
+    static const bl_grid grid = { BL_GRID_INTEGERS, -8, 7 };
+
+    bl_symmetric_search_row(out, sizeof(bl_q4_0), put_block, row, importance, n_cols, &grid);
 }

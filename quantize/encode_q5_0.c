@@ -5,6 +5,7 @@
 #include "formats/dtype/amax.h"
 #include "formats/dtype/float_bits.h"
 #include "quantize/nibbles.h"
+#include "quantize/search_symmetric.h"
 
 #include <assert.h>
 #include <math.h>
@@ -58,4 +59,17 @@ void bl_q5_0_encode(void *out, const float *x, size_t n)
             code[j] = encode_value(x[j], inverse);
         bl_q5_0_put_codes(to, code);
     }
+}
+
+static void put_block(unsigned char *to, uint16_t d, const uint8_t code[32])
+{
+    memcpy(to, &d, sizeof(d));
+    bl_q5_0_put_codes(to, code);
+}
+
+void bl_q5_0_search(void *out, const float *row, const float *importance, size_t n_cols)
+{
+    static const bl_grid grid = { BL_GRID_INTEGERS, -16, 15 };
+
+    bl_symmetric_search_row(out, sizeof(bl_q5_0), put_block, row, importance, n_cols, &grid);
 }

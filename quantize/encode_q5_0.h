@@ -2,7 +2,8 @@
  * encode_q5_0.h - F32 to GGUF Q5_0 (formats/block/q5_0.h): value = d * (code - 16).
  *
  * Plain: the value of largest magnitude, with its sign, becomes code 0 (-16), as in Q4_0. The bytes
- * are those of the Python gguf package.
+ * are those of the Python gguf package. Search: search_symmetric.h, weights with the mean square of
+ * the row.
  */
 #ifndef BL_QUANTIZE_ENCODE_Q5_0_H
 #define BL_QUANTIZE_ENCODE_Q5_0_H
@@ -20,6 +21,12 @@ enum { BL_Q5_0_LEVELS = 32 };
  * caller, who can name the tensor, refuses both. Same bytes on every machine.
  */
 void bl_q5_0_encode(void *out, const float *x, size_t n);
+
+/*
+ * Encode one row of n_cols values, a multiple of 32; importance[n_cols] >= 0, NULL: unknown. Beyond
+ * 15 * 65504 values may saturate, finite.
+ */
+void bl_q5_0_search(void *out, const float *row, const float *importance, size_t n_cols);
 
 /* Replace the codes of one block, 0 to 31 in the order of its values; its scale stays. */
 void bl_q5_0_put_codes(void *block, const uint8_t code[32]);

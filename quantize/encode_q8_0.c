@@ -3,8 +3,9 @@
 
 #include "base/clones.h"
 #include "formats/block/q8_0.h"
-#include "formats/dtype/float_bits.h"
 #include "formats/dtype/amax.h"
+#include "formats/dtype/float_bits.h"
+#include "quantize/search_symmetric.h"
 
 #include <assert.h>
 #include <math.h>
@@ -73,4 +74,27 @@ void bl_q8_0_encode(void *out, const float *x, size_t n)
 {
     assert(n % BL_Q8_0_LEN == 0);
     encode_blocks(out, x, n / BL_Q8_0_LEN);
+}
+
+void bl_q8_0_put_codes(void *block, const uint8_t code[32])
+{
+    uint8_t *q = (uint8_t *)block + offsetof(bl_q8_0, q);
+
+    for (int j = 0; j < BL_Q8_0_LEN; j++)
+        q[j] = code[j] ^ 0x80;
+}
+
+/* The search counts its codes from -127. */
+static void put_block(unsigned char *to, uint16_t d, const uint8_t code[32])
+{
+    memcpy(to, &d, sizeof(d));
+    for (int j = 0; j < BL_Q8_0_LEN; j++)
+        to[2 + j] = (uint8_t)(code[j] - 127);
+}
+
+void bl_q8_0_search(void *out, const float *row, const float *importance, size_t n_cols)
+{
+    static const bl_grid grid = { BL_GRID_INTEGERS, -127, 127 };
+
+    bl_symmetric_search_row(out, sizeof(bl_q8_0), put_block, row, importance, n_cols, &grid);
 }
