@@ -221,60 +221,12 @@ static void read_gqa(bl_config *c, struct reader *r)
         complain(r, BL_E_UNSUPPORTED, "use_sliding_window", "is not handled");
 }
 
-static void read_fp8(bl_config *c, struct reader *r, const bl_json_value *quantization)
-{
-    const bl_json_value *size = bl_json_get(quantization, "weight_block_size");
-    const bl_json_value *rows = size ? bl_json_first(size) : NULL;
-    const bl_json_value *cols = rows ? bl_json_next(rows) : NULL;
-    uint64_t n_rows, n_cols;
-
-    if (!bl_json_u64(&n_rows, rows) || !bl_json_u64(&n_cols, cols) || n_rows == 0 || n_cols == 0 ||
-        n_rows > 1 << 20 || n_cols > 1 << 20) {
-        complain(r, BL_E_UNSUPPORTED, "quantization_config",
-                 "is fp8 without a weight_block_size of two numbers");
-        return;
-    }
-    c->fp8_block_rows = (uint32_t)n_rows;
-    c->fp8_block_cols = (uint32_t)n_cols;
-}
-
-/* compressed-tensors: one group, packed int4, symmetric. */
-static void read_packed_int4(bl_config *c, struct reader *r, const bl_json_value *quantization)
-{
-    const char *format = bl_json_string(bl_json_get(quantization, "format"));
-    const bl_json_value *groups = bl_json_get(quantization, "config_groups");
-    const bl_json_value *group = groups ? bl_json_first(groups) : NULL;
-    const bl_json_value *weights = bl_json_get(group, "weights");
-    uint64_t bits = 0, size = 0;
-    bool symmetric = false;
-
-    (void)bl_json_u64(&bits, bl_json_get(weights, "num_bits"));
-    (void)bl_json_u64(&size, bl_json_get(weights, "group_size"));
-    (void)bl_json_bool(&symmetric, bl_json_get(weights, "symmetric"));
-    if (!format || strcmp(format, "pack-quantized") != 0 || bits != 4 || !symmetric || size == 0 ||
-        size > 1 << 20 || bl_json_next(group)) {
-        complain(r, BL_E_UNSUPPORTED, "quantization_config",
-                 "is not pack-quantized symmetric int4 in one group");
-        return;
-    }
-    c->int4_group_size = (uint32_t)size;
-}
-
 static void read_quantization(bl_config *c, struct reader *r)
 {
     const bl_json_value *quantization = field(r, "quantization_config");
-    const char *method;
 
-    if (!quantization)
-        return;
-    method = bl_json_string(bl_json_get(quantization, "quant_method"));
-    if (method && strcmp(method, "fp8") == 0)
-        read_fp8(c, r, quantization);
-    else if (method && strcmp(method, "compressed-tensors") == 0)
-        read_packed_int4(c, r, quantization);
-    else
-        complain(r, BL_E_UNSUPPORTED, "quantization_config",
-                 "has a quant_method that is not handled");
+    if (quantization && r->rc == BL_OK)
+        r->rc = bl_quantization_parse(&c->quantization, r->name, quantization, r->err);
 }
 
 static void read_sizes(bl_config *c, struct reader *r)

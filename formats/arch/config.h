@@ -9,6 +9,7 @@
 #define BL_FORMATS_CONFIG_H
 
 #include "base/err.h"
+#include "formats/arch/quantization.h"
 #include "formats/json/json.h"
 
 #include <stdbool.h>
@@ -69,9 +70,7 @@ typedef struct bl_config {
     bool router_bias; /* e_score_correction_bias takes part in the selection */
     bl_router_scoring scoring;
 
-    /* how the directory stores weights: only what the decoder needs */
-    uint32_t fp8_block_rows, fp8_block_cols; /* 0 = no FP8 blocks */
-    uint32_t int4_group_size;                /* compressed-tensors pack-quantized; 0 = none */
+    bl_quantization quantization; /* how the directory stores matrices */
 } bl_config;
 
 /*

@@ -154,9 +154,11 @@ static uint64_t choose_row_unit(const bl_container *container, const bl_parts *p
 {
     const bl_dtype_traits *t = bl_dtype_traits_of(p->dtype);
     uint64_t n_cols = p->ndim > 0 ? p->dim[p->ndim - 1] : 1, row_bytes;
+    const bool by_row = p->coding == BL_CODING_PLAIN || p->coding == BL_CODING_FP8_BLOCK ||
+                        p->coding == BL_CODING_INT8_ROW;
 
-    if (strcmp(container->kind, BL_BLN_KIND) != 0 || p->coding == BL_CODING_INT4_GROUP)
-        return 1;
+    if (strcmp(container->kind, BL_BLN_KIND) != 0 || !by_row)
+        return bl_hfquant_row_unit(p);
     row_bytes = n_cols / t->block_len * t->block_bytes;
     return row_bytes > 0 ? bl_max_u64(bl_bln_read_unit(container, p->values) / row_bytes, 1) : 1;
 }

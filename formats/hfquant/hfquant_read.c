@@ -2,27 +2,18 @@
  * hfquant_read.c - decode rows of a canonical tensor from its parts. A few rows at a time: the
  * caller chooses how many, and nothing larger than they is allocated.
  */
-#include "formats/hfquant/hfquant.h"
+#include "formats/hfquant/hfquant_read.h"
 
 #include "base/alloc.h"
 #include "base/size.h"
 #include "formats/block/fp8_block.h"
-#include "formats/block/int4_group.h"
+#include "formats/block/int8_row.h"
 #include "formats/dtype/amax.h"
 
 #include <float.h>
 #include <inttypes.h>
 
-/* One call's view: what is read, where it goes. */
-struct reading {
-    const bl_container *container;
-    const bl_parts *parts;
-    uint64_t row, n_rows, n_cols;
-    float *out;
-    struct bl_err *err;
-};
-
-static bl_status complain(const struct reading *r, size_t stored, const char *what, uint64_t i,
+bl_status bl_reading_fail(const bl_reading *r, size_t stored, const char *what, uint64_t i,
                           uint64_t j)
 {
     return bl_container_fail(r->err, BL_E_FORMAT, r->container, stored,
@@ -33,8 +24,7 @@ static bl_status complain(const struct reading *r, size_t stored, const char *wh
 /* Magnitudes are ordered as their bits are; what is not finite lies past the finite ones. */
 enum { NOT_FINITE = 0x7f800000 };
 
-/* Index of the first value that is not finite, n when all are. */
-static size_t find_nonfinite(const float *x, size_t n)
+size_t bl_find_nonfinite(const float *x, size_t n)
 {
     size_t i = 0;
 
@@ -45,17 +35,21 @@ static size_t find_nonfinite(const float *x, size_t n)
     return i;
 }
 
-static bl_status check_finite(const struct reading *r, const char *what)
+bl_status bl_reading_check_finite(const bl_reading *r, const char *what)
 {
-    size_t n = (size_t)(r->n_rows * r->n_cols), i = find_nonfinite(r->out, n);
+    size_t n = (size_t)(r->n_rows * r->n_cols), i = bl_find_nonfinite(r->out, n);
 
     if (i == n)
         return BL_OK;
-    return complain(r, r->parts->values, what, r->row + i / r->n_cols, i % r->n_cols);
+    return bl_reading_fail(r, r->parts->values, what, r->row + i / r->n_cols, i % r->n_cols);
 }
 
-/* Bytes of stored tensor i, in memory that the caller frees. */
-static bl_status fetch(void **out, const struct reading *r, size_t i, uint64_t offset, uint64_t n)
+bool bl_scales_are_below(const float *scales, size_t n, float limit)
+{
+    return bl_f32_from_bits(bl_amax_bits_of_run(scales, n)) < FLT_MAX / limit;
+}
+
+bl_status bl_reading_fetch(void **out, const bl_reading *r, size_t i, uint64_t offset, uint64_t n)
 {
     void *bytes = n <= SIZE_MAX ? bl_alloc((size_t)n, 1) : NULL;
     bl_status rc;
@@ -71,7 +65,7 @@ static bl_status fetch(void **out, const struct reading *r, size_t i, uint64_t o
     return BL_OK;
 }
 
-static bl_status read_plain(const struct reading *r)
+static bl_status read_plain(const bl_reading *r)
 {
     const bl_dtype_traits *t = bl_dtype_traits_of(r->parts->dtype);
     uint64_t first = r->row * r->n_cols, n = r->n_rows * r->n_cols;
@@ -84,18 +78,17 @@ static bl_status read_plain(const struct reading *r)
     if (first % t->block_len || n % t->block_len)
         return bl_fail(r->err, BL_E_UNSUPPORTED, "tensor '%s': rows of %s that share bytes",
                        r->parts->name, t->name);
-    rc = fetch(&bytes, r, r->parts->values, first / t->block_len * t->block_bytes,
-               n / t->block_len * t->block_bytes);
+    rc = bl_reading_fetch(&bytes, r, r->parts->values, first / t->block_len * t->block_bytes,
+                          n / t->block_len * t->block_bytes);
     if (rc != BL_OK)
         return rc;
     t->to_f32(r->out, bytes, (size_t)n);
     bl_free(bytes);
-    return check_finite(r, "value");
+    return bl_reading_check_finite(r, "value");
 }
 
-/* Scales of block rows [first, first + n), all finite, to be freed by the caller. */
-static bl_status fetch_scales(float **out, const struct reading *r, uint64_t first, uint64_t n,
-                              uint64_t per_row)
+bl_status bl_reading_fetch_scales(float **out, const bl_reading *r, uint64_t first, uint64_t n,
+                                  uint64_t per_row)
 {
     const bl_dtype_traits *t = bl_dtype_traits_of(r->container->stored[r->parts->scales].dtype);
     float *scales = bl_alloc((size_t)(n * per_row), sizeof(*scales));
@@ -105,13 +98,14 @@ static bl_status fetch_scales(float **out, const struct reading *r, uint64_t fir
 
     if (!scales)
         return bl_fail_nomem(r->err, r->parts->name);
-    rc = fetch(&bytes, r, r->parts->scales, first * per_row * t->block_bytes,
-               n * per_row * t->block_bytes);
+    rc = bl_reading_fetch(&bytes, r, r->parts->scales, first * per_row * t->block_bytes,
+                          n * per_row * t->block_bytes);
     if (rc == BL_OK) {
         t->to_f32(scales, bytes, (size_t)(n * per_row));
-        bad = find_nonfinite(scales, (size_t)(n * per_row));
+        bad = bl_find_nonfinite(scales, (size_t)(n * per_row));
         if (bad < n * per_row)
-            rc = complain(r, r->parts->scales, "scale", first + bad / per_row, bad % per_row);
+            rc =
+                bl_reading_fail(r, r->parts->scales, "scale", first + bad / per_row, bad % per_row);
     }
     bl_free(bytes);
     if (rc != BL_OK) {
@@ -122,7 +116,7 @@ static bl_status fetch_scales(float **out, const struct reading *r, uint64_t fir
     return BL_OK;
 }
 
-static bl_status read_fp8(const struct reading *r)
+static bl_status read_fp8(const bl_reading *r)
 {
     const uint32_t bn = r->parts->block_rows, bk = r->parts->block_cols;
     uint64_t per_row = bl_ceil_div_u64(r->n_cols, bk), first = r->row / bn;
@@ -130,46 +124,76 @@ static bl_status read_fp8(const struct reading *r)
     float *scales = NULL;
     void *codes = NULL;
     bool finite = true;
-    bl_status rc = fetch_scales(&scales, r, first, n_blocks, per_row);
+    bl_status rc = bl_reading_fetch_scales(&scales, r, first, n_blocks, per_row);
 
     if (rc != BL_OK)
         return rc;
-    rc = fetch(&codes, r, r->parts->values, r->row * r->n_cols, r->n_rows * r->n_cols);
+    rc = bl_reading_fetch(&codes, r, r->parts->values, r->row * r->n_cols, r->n_rows * r->n_cols);
     if (rc == BL_OK) /* 448 times a scale can overflow */
-        finite = bl_f32_from_bits(bl_amax_bits_of_run(scales, (size_t)(n_blocks * per_row))) <
-                 FLT_MAX / 448;
+        finite = bl_scales_are_below(scales, (size_t)(n_blocks * per_row), 448);
     for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++)
         finite &= bl_fp8_block_to_f32(
             r->out + i * r->n_cols, (const uint8_t *)codes + i * r->n_cols,
             scales + ((r->row + i) / bn - first) * per_row, (size_t)r->n_cols, bk);
     bl_free(codes);
     bl_free(scales);
-    return rc == BL_OK && !finite ? check_finite(r, "FP8 code") : rc;
+    return rc == BL_OK && !finite ? bl_reading_check_finite(r, "FP8 code") : rc;
 }
 
-static bl_status read_int4(const struct reading *r)
+/* The runtimes that read this layout take no offset into account: only zeros have one meaning. */
+static bl_status check_offsets(const bl_reading *r)
 {
-    const uint64_t group = r->parts->block_cols, words = r->n_cols / 8;
-    float *scales = NULL;
-    void *packed = NULL;
-    bl_status rc = fetch_scales(&scales, r, r->row, r->n_rows, r->n_cols / group);
+    const bl_parts *p = r->parts;
+    const bl_dtype_traits *t;
+    void *bytes = NULL;
+    bl_status rc;
 
+    if (p->zeros == BL_NO_PART)
+        return BL_OK;
+    t = bl_dtype_traits_of(r->container->stored[p->zeros].dtype);
+    rc = bl_reading_fetch(&bytes, r, p->zeros, r->row * t->block_bytes, r->n_rows * t->block_bytes);
+    for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++) {
+        float offset;
+
+        t->to_f32(&offset, (const unsigned char *)bytes + i * t->block_bytes, 1);
+        if (!(offset == 0.0f))
+            rc = bl_container_fail(r->err, BL_E_UNSUPPORTED, r->container, p->zeros,
+                                   "the offset at [%" PRIu64 ", 0] is not zero", r->row + i);
+    }
+    bl_free(bytes);
+    return rc;
+}
+
+static bl_status read_int8(const bl_reading *r)
+{
+    float *scales = NULL;
+    void *codes = NULL;
+    bl_status rc = check_offsets(r);
+
+    if (rc == BL_OK)
+        rc = bl_reading_fetch_scales(&scales, r, r->row, r->n_rows, 1);
     if (rc != BL_OK)
         return rc;
-    rc = fetch(&packed, r, r->parts->values, r->row * words * 4, r->n_rows * words * 4);
+    rc = bl_reading_fetch(&codes, r, r->parts->values, r->row * r->n_cols, r->n_rows * r->n_cols);
     for (uint64_t i = 0; i < r->n_rows && rc == BL_OK; i++)
-        bl_int4_group_to_f32(r->out + i * r->n_cols, (const unsigned char *)packed + i * words * 4,
-                             scales + i * (r->n_cols / group), BL_F32, (size_t)r->n_cols,
-                             (size_t)group);
-    bl_free(packed);
+        bl_int8_row_to_f32(r->out + i * r->n_cols, (const int8_t *)codes + i * r->n_cols, scales[i],
+                           (size_t)r->n_cols);
+    if (rc == BL_OK && !bl_scales_are_below(scales, (size_t)r->n_rows, 128))
+        rc = bl_reading_check_finite(r, "int8 code");
+    bl_free(codes);
     bl_free(scales);
     return rc;
+}
+
+uint64_t bl_hfquant_row_unit(const bl_parts *parts)
+{
+    return parts->coding == BL_CODING_GPTQ || parts->coding == BL_CODING_AWQ ? 128 : 1;
 }
 
 bl_status bl_hfquant_read_rows(const bl_container *container, const bl_parts *parts, uint64_t row,
                                uint64_t n_rows, float *out, struct bl_err *err)
 {
-    struct reading r = { container, parts, row, n_rows, 1, out, err };
+    bl_reading r = { container, parts, row, n_rows, 1, out, err };
 
     if (parts->ndim > 0)
         r.n_cols = parts->dim[parts->ndim - 1];
@@ -179,7 +203,11 @@ bl_status bl_hfquant_read_rows(const bl_container *container, const bl_parts *pa
     case BL_CODING_FP8_BLOCK:
         return read_fp8(&r);
     case BL_CODING_INT4_GROUP:
-        return read_int4(&r);
+    case BL_CODING_GPTQ:
+    case BL_CODING_AWQ:
+        return bl_reading_int4(&r);
+    case BL_CODING_INT8_ROW:
+        return read_int8(&r);
     case BL_CODING_PLAIN:
         break;
     }
@@ -196,6 +224,8 @@ static bl_status read_stored(const void *context, const void *tensor, uint64_t r
                        .coding = BL_CODING_PLAIN,
                        .values = (size_t)(t - container->stored),
                        .scales = (size_t)(t - container->stored),
+                       .zeros = BL_NO_PART,
+                       .order = BL_NO_PART,
                        .dtype = t->dtype,
                        .ndim = t->ndim };
 

@@ -69,7 +69,8 @@ static void reads_the_configuration_of_r1(void **state)
     assert_true(c.routed_scaling_factor == 2.5);
     assert_int_equal(c.rope_scaling, BL_ROPE_YARN);
     assert_true(c.rope_factor == 40 && c.yarn_mscale_all_dim == 1);
-    assert_int_equal(c.fp8_block_rows, 128);
+    assert_int_equal(c.quantization.storage, BL_STORAGE_FP8_BLOCK);
+    assert_int_equal(c.quantization.block_rows, 128);
     assert_false(bl_config_layer_is_moe(&c, 0));
     assert_true(bl_config_layer_is_moe(&c, 1));
     assert_true(bl_config_layer_is_moe(&c, 3)); /* MTP: as the last layer */
