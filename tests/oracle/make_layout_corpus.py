@@ -279,7 +279,7 @@ put("bad-gptq-words", "packed words", gptq(), edit=setting(".qweight", lambda w:
 put("bad-gptq-order-beyond", "is of a group", gptq(), edit=setting(".g_idx", lambda g: g + 1))
 put("bad-gptq-group", "divide into words and groups", gptq(), edit=top(group_size=24))
 put("bad-gptq-alone", "no shard holds its part", gptq(), edit=dropping(".qweight"))
-put("bad-gptq-as-awq", "one scale for each group", gptq(k=64, n=64), edit=lambda box: box.update(q=awq()[0]))
+put("bad-gptq-as-awq", "divide into words and groups", gptq(k=64, n=64), edit=lambda box: box.update(q=awq()[0]))
 put("unsupported-gptq-bits", "4 bits", gptq(), edit=top(bits=8))
 put("unsupported-gptq-one-group", "4 bits", gptq(), edit=top(group_size=-1))
 put("unsupported-gptq-marlin", "checkpoint_format", gptq(), edit=top(checkpoint_format="marlin"))
