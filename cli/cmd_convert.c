@@ -82,7 +82,9 @@ static bl_status convert_to_folder(const struct options *o, const bl_ckpt *ckpt,
     bl_status rc = bl_plan_folder(&plan, ckpt, choose_for_folder, cast, err);
 
     if (rc == BL_OK && !o->common.dry_run)
-        rc = bl_write_folder(o->output, ckpt, &plan, NULL, torch_name_of(cast), &options, err);
+        rc =
+            bl_write_folder(o->output, ckpt, &plan,
+                            &(bl_folder_text){ .torch_dtype = torch_name_of(cast) }, &options, err);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
     bl_plan_release(&plan);

@@ -33,6 +33,36 @@ typedef void (*bl_encode_fn)(void *const out[BL_JOB_MAX_PARTS], const bl_encode_
 typedef void (*bl_decode_rows_fn)(float *out, void *const part[BL_JOB_MAX_PARTS], uint64_t n_rows,
                                   uint64_t n_cols);
 
+/* A stored tensor that an encoding makes of a matrix X.weight. */
+typedef struct bl_part {
+    const char *suffix; /* of its name, in the place of ".weight" */
+    bl_dtype dtype;
+    uint32_t ndim;
+    uint64_t dim[2];
+    uint64_t unit_bytes; /* as in bl_job; 0: it does not depend on the values */
+} bl_part;
+
+/*
+ * An encoding that makes several tensors of a matrix [dim[0], dim[1]]. `form` is the encoder's, data
+ * that tells apart encoders which share their functions. All are pure.
+ */
+typedef struct bl_part_ops {
+    uint32_t (*parts)(bl_part out[BL_JOB_MAX_PARTS], const uint64_t dim[2], const void *form);
+    void (*encode)(void *const out[BL_JOB_MAX_PARTS], const bl_encode_rows *rows, const void *form);
+    void (*decode)(float *out, void *const part[BL_JOB_MAX_PARTS], uint64_t n_rows, uint64_t n_cols,
+                   const void *form);
+    /* Bytes of part k, where they do not depend on the values; zeros to begin with. NULL: zeros. */
+    void (*constant)(void *out, uint32_t k, const uint64_t dim[2], const void *form);
+    /*
+     * Put the encoded bytes of rows [row, row + n_rows) where they belong in the whole tensors.
+     * NULL: rows follow each other there, and part 0 can be written as it comes.
+     */
+    void (*place)(void *const whole[BL_JOB_MAX_PARTS], void *const part[BL_JOB_MAX_PARTS],
+                  uint64_t row, uint64_t n_rows, const uint64_t dim[2], const void *form);
+    /* Whether a source is stored as this encodes: its codes and scales are then copied. NULL: never. */
+    bool (*keeps)(const bl_container *source, const bl_parts *parts);
+} bl_part_ops;
+
 /* unit_rows: the rows of a matrix have to come together. */
 enum { BL_ALL_ROWS = UINT32_MAX };
 
@@ -42,9 +72,12 @@ typedef struct bl_encoder {
     uint32_t multiple; /* n_cols must be a multiple of this */
     float max_abs;     /* the largest magnitude it can take; values beyond are an error */
     bl_encode_fn encode;
-    uint32_t unit_rows;       /* rows that are encoded together, as blocks of several rows need;
+    uint32_t unit_rows;          /* rows that are encoded together, as blocks of several rows need;
                                  0: any number. A matrix may end in a shorter unit */
-    bl_decode_rows_fn decode; /* NULL: part 0 by its dtype */
+    bl_decode_rows_fn decode;    /* NULL: part 0 by its dtype */
+    const bl_part_ops *in_parts; /* NULL: one tensor, name and shape kept. Otherwise encode and
+                                    decode above are not asked */
+    const void *form;
 } bl_encoder;
 
 /* Parts that are taken as they are: bytes [offset, offset + n) of source index[k] for part k. */

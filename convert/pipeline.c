@@ -59,10 +59,21 @@ static bl_status encode_tile(const struct run *r, size_t i, int i_thread, struct
                        b->job, err);
 }
 
+static bool is_placed(const bl_job *job)
+{
+    return job->encoder->in_parts && job->encoder->in_parts->place;
+}
+
+/* The first part that waits: part 0 is written as it comes, where rows lie one behind the other. */
+static uint32_t first_later(const bl_job *job)
+{
+    return is_placed(job) ? 0 : 1;
+}
+
 /* Room for all of each later part. */
 static bl_status keep_later_parts(struct run *r, const bl_job *job, struct bl_err *err)
 {
-    for (uint32_t k = 1; k < job->n_parts; k++) {
+    for (uint32_t k = first_later(job); k < job->n_parts; k++) {
         if (job->unit_bytes[k] == 0 || job->part[k].n_bytes <= r->later_size[k])
             continue;
         bl_free(r->later[k]);
@@ -79,32 +90,49 @@ static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_e
 {
     bl_status rc = BL_OK;
 
-    for (uint32_t k = 1; k < job->n_parts && rc == BL_OK; k++)
+    for (uint32_t k = first_later(job); k < job->n_parts && rc == BL_OK; k++)
         rc = r->end.write(r->end.context, job->unit_bytes[k] > 0 ? r->later[k] : job->constant[k],
                           (size_t)job->part[k].n_bytes, err);
     return rc;
 }
 
-/* Part 0 of a batch goes out, its later parts wait until the job ends. */
+/* The bytes of a tile: part 0 goes out, later parts to where they wait until the job ends. */
+static bl_status take_tile(struct run *r, const bl_job *job, const bl_tile *t, uint64_t row,
+                           uint64_t n_rows, struct bl_err *err)
+{
+    uint64_t at, n_bytes;
+
+    if (is_placed(job)) {
+        const uint64_t dim[2] = { job->n_rows, job->rows.n_cols };
+        void *whole[BL_JOB_MAX_PARTS], *part[BL_JOB_MAX_PARTS];
+
+        for (int k = 0; k < BL_JOB_MAX_PARTS; k++) {
+            whole[k] = r->later[k];
+            part[k] = t->part[k];
+        }
+        job->encoder->in_parts->place(whole, part, row, n_rows, dim, job->encoder->form);
+        return BL_OK;
+    }
+    for (uint32_t k = 1; k < job->n_parts; k++) {
+        n_bytes = bl_tile_part_bytes(&at, job, k, row, n_rows);
+        if (n_bytes > 0)
+            memcpy(r->later[k] + at, t->part[k], (size_t)n_bytes);
+    }
+    n_bytes = bl_tile_part_bytes(&at, job, 0, row, n_rows);
+    return r->end.write(r->end.context, t->part[0], (size_t)n_bytes, err);
+}
+
 static bl_status write_batch(struct run *r, const struct batch *b, struct bl_err *err)
 {
     const bl_job *job = b->job;
     bl_status rc = keep_later_parts(r, job, err);
 
     for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++) {
-        const bl_tile *t = &b->tile[i];
-        uint64_t row = b->first_row + i * b->tile_rows, n = rows_of_tile(b, i), at;
+        uint64_t n = rows_of_tile(b, i);
 
-        for (uint32_t k = 1; k < job->n_parts; k++) {
-            uint64_t n_bytes = bl_tile_part_bytes(&at, job, k, row, n);
-
-            if (n_bytes > 0)
-                memcpy(r->later[k] + at, t->part[k], (size_t)n_bytes);
-        }
-        rc = r->end.write(r->end.context, t->part[0],
-                          (size_t)bl_tile_part_bytes(&at, job, 0, row, n), err);
+        rc = take_tile(r, job, &b->tile[i], b->first_row + i * b->tile_rows, n, err);
         if (job->loss)
-            bl_loss_add(job->loss, &t->loss);
+            bl_loss_add(job->loss, &b->tile[i].loss);
         bl_progress_add(r->progress,
                         (uint64_t)((double)job->source_bytes * (double)n / (double)job->n_rows));
     }

@@ -40,7 +40,7 @@ BL_MUST_USE bl_status bl_plan_recast(bl_plan *out, const bl_ckpt *ckpt, bl_choos
 
 /*
  * Every canonical tensor under its own name, in the order of the source, MTP layer included. An
- * encoder of packed int4 replaces X.weight by X.weight_packed, X.weight_scale, X.weight_shape.
+ * encoder with parts replaces X.weight by them; one that keeps what the source stores copies it.
  */
 BL_MUST_USE bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
                                      const void *context, struct bl_err *err);

@@ -46,27 +46,33 @@ static bl_status set_part(bl_plan_builder *b, bl_job *job, uint32_t k, const cha
     return BL_OK;
 }
 
-/* X.weight as X.weight_packed, X.weight_scale, X.weight_shape. */
-static bl_status set_int4_parts(bl_plan_builder *b, bl_job *job, const char *name,
-                                const uint64_t *dim)
+/* X.weight as the tensors that the encoder makes of it. */
+static bl_status set_parts(bl_plan_builder *b, bl_job *job, const char *name, const uint64_t *dim)
 {
-    bl_arena *arena = &b->memory->arena;
-    const uint64_t packed[2] = { dim[0], dim[1] / 8 };
-    const uint64_t scale[2] = { dim[0], dim[1] / job->encoder->multiple }, shape[1] = { 2 };
-    uint64_t *shape_bytes = bl_arena_alloc(arena, 2, sizeof(*shape_bytes));
-    bl_status rc =
-        set_part(b, job, 0, bl_arena_format(arena, "%s_packed", name), BL_I32, 2, packed);
+    const bl_encoder *encoder = job->encoder;
+    const size_t n_name = strlen(name), n_end = strlen(".weight");
+    const size_t stem =
+        n_name > n_end && strcmp(name + n_name - n_end, ".weight") == 0 ? n_name - n_end : n_name;
+    bl_part part[BL_JOB_MAX_PARTS] = { { 0 } };
+    bl_status rc = BL_OK;
 
-    if (rc == BL_OK)
-        rc = set_part(b, job, 1, bl_arena_format(arena, "%s_scale", name), BL_BF16, 2, scale);
-    if (rc == BL_OK)
-        rc = set_part(b, job, 2, bl_arena_format(arena, "%s_shape", name), BL_I64, 1, shape);
-    job->unit_bytes[2] = 0;
-    job->constant[2] = shape_bytes;
-    job->n_parts = 3;
-    if (!shape_bytes)
-        return bl_fail_nomem(b->err, "plan");
-    memcpy(shape_bytes, dim, 2 * sizeof(*dim));
+    job->n_parts = encoder->in_parts->parts(part, dim, encoder->form);
+    for (uint32_t k = 0; k < job->n_parts && rc == BL_OK; k++) {
+        char *part_name =
+            bl_arena_format(&b->memory->arena, "%.*s%s", (int)stem, name, part[k].suffix);
+        void *constant = NULL;
+
+        rc = set_part(b, job, k, part_name, part[k].dtype, part[k].ndim, part[k].dim);
+        job->unit_bytes[k] = part[k].unit_bytes;
+        if (rc != BL_OK || part[k].unit_bytes > 0)
+            continue;
+        constant = bl_arena_alloc(&b->memory->arena, (size_t)job->part[k].n_bytes, 1);
+        if (!constant)
+            return bl_fail_nomem(b->err, "plan");
+        if (encoder->in_parts->constant)
+            encoder->in_parts->constant(constant, k, dim, encoder->form);
+        job->constant[k] = constant;
+    }
     return rc;
 }
 
@@ -84,8 +90,8 @@ bl_status bl_plan_add(bl_plan_builder *b, const bl_job *proto, const bl_choice *
     job->role = choice->row ? choice->row->role : BL_ROLE_OTHER;
     job->n_parts = 1;
     assert(choice->n_cols % job->encoder->multiple == 0);
-    if (job->encoder->dtype == BL_I32)
-        rc = set_int4_parts(b, job, choice->name, dim);
+    if (job->encoder->in_parts)
+        rc = set_parts(b, job, choice->name, dim);
     else
         rc = set_part(b, job, 0, bl_arena_strdup(&b->memory->arena, choice->name),
                       job->encoder->dtype, ndim, dim);

@@ -11,10 +11,31 @@ static bl_status read_tensor(const void *context, const void *tensor, uint64_t r
     return bl_ckpt_read_rows(context, tensor, row, n_rows, out, err);
 }
 
+static bl_status read_stored(const void *context, size_t index, uint64_t offset, void *out,
+                             size_t n, struct bl_err *err)
+{
+    return bl_container_read(context, index, offset, out, n, err);
+}
+
+/*
+ * Where the source is stored as the encoder would store it, its codes and scales are copied: part 0
+ * and part 1. The rows are still read, to be checked and compared.
+ */
+static void keep_stored(bl_job *job, const bl_ckpt *ckpt, const bl_tensor *t)
+{
+    const bl_part_ops *ops = job->encoder->in_parts;
+    const bl_parts *parts = bl_ckpt_parts(ckpt, t);
+
+    if (!ops || !ops->keeps || !parts || !ops->keeps(bl_ckpt_container(ckpt), parts))
+        return;
+    job->raw = (bl_raw){ read_stored, bl_ckpt_container(ckpt), { parts->values, parts->scales } };
+}
+
 static bl_status add(bl_plan_builder *b, const bl_tensor *t)
 {
     int32_t layer, expert;
     const bl_tensor **source = bl_arena_alloc(&b->memory->arena, 1, sizeof(*source));
+    bl_status rc;
     const bl_job job = { .rows = { read_tensor, b->ckpt, t, t->n_cols },
                          .n_rows = t->n_rows,
                          .row_unit = t->row_unit,
@@ -30,7 +51,10 @@ static bl_status add(bl_plan_builder *b, const bl_tensor *t)
     if (!source)
         return bl_fail_nomem(b->err, "plan");
     *source = t;
-    return bl_plan_add(b, &job, &choice, t->ndim, t->dim);
+    rc = bl_plan_add(b, &job, &choice, t->ndim, t->dim);
+    if (rc == BL_OK)
+        keep_stored(&b->plan.job[b->plan.n_jobs - 1], b->ckpt, t);
+    return rc;
 }
 
 bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,

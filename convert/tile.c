@@ -137,11 +137,26 @@ static bl_status read_raw(const bl_tile *tile, const bl_job *job, uint64_t row, 
 static void decode(float *out, void *const part[BL_JOB_MAX_PARTS], const bl_job *job,
                    const bl_encode_rows *rows)
 {
-    if (job->encoder->decode)
-        job->encoder->decode(out, part, rows->n_rows, rows->n_cols);
+    const bl_encoder *encoder = job->encoder;
+
+    if (encoder->in_parts)
+        encoder->in_parts->decode(out, part, rows->n_rows, rows->n_cols, encoder->form);
+    else if (encoder->decode)
+        encoder->decode(out, part, rows->n_rows, rows->n_cols);
     else
         bl_dtype_traits_of(job->encoder->dtype)
             ->to_f32(out, part[0], (size_t)(rows->n_rows * rows->n_cols));
+}
+
+static void encode(void *const part[BL_JOB_MAX_PARTS], const bl_job *job,
+                   const bl_encode_rows *rows)
+{
+    const bl_encoder *encoder = job->encoder;
+
+    if (encoder->in_parts)
+        encoder->in_parts->encode(part, rows, encoder->form);
+    else
+        encoder->encode(part, rows);
 }
 
 /* Rows that meet the same input, `at` rows behind the tile's first. */
@@ -161,7 +176,7 @@ static bl_status encode_run(bl_tile *tile, bl_tile_work *work, const bl_job *job
     for (uint32_t k = 0; k < job->n_parts; k++)
         part[k] = tile->part[k] + at / bl_tile_unit_rows(job) * job->unit_bytes[k];
     if (!job->raw.read)
-        job->encoder->encode(part, &rows);
+        encode(part, job, &rows);
     if (job->loss) {
         decode(work->decoded, part, job, &rows);
         bl_loss_measure(&tile->loss, &rows, work->decoded);

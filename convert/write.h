@@ -16,9 +16,21 @@ typedef struct bl_write_options {
     bool force;
     bool show_progress;
     int n_threads;
-    const char *label;   /* of the progress line */
-    uint64_t shard_size; /* folders: data bytes of a shard; 0: one file */
+    const char *label;            /* of the progress line */
+    uint64_t shard_size;          /* folders: data bytes of a shard; 0: one file */
+    const char *requantized_from; /* what lossy types the source had, for the output to say; NULL */
 } bl_write_options;
+
+/* What a folder says of its weights. */
+typedef struct bl_folder_text {
+    const char *quantization;          /* quantization_config, JSON text; NULL: none */
+    bool keeps_quantization;           /* that of the source stays instead */
+    const char *torch_dtype;           /* of the model: "bfloat16"; NULL: as the source says */
+    const char *side_name, *side_text; /* one more side file; NULL: none */
+} bl_folder_text;
+
+/* The member of config.json, and with "baleen." before it the GGUF key, that says so. */
+#define BL_REQUANTIZED_FROM "requantized_from"
 
 /* A GGUF file with the metadata of the checkpoint's configuration and tokenizer. */
 BL_MUST_USE bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
@@ -35,12 +47,12 @@ BL_MUST_USE bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt
                                            const bl_write_options *options, struct bl_err *err);
 
 /*
- * A Hugging Face folder. config.json is the source's with quantization_config replaced
- * (quantization: JSON text; NULL removes it) and torch_dtype set to torch_dtype; the other side
- * files are copied.
+ * A Hugging Face folder. config.json is the source's with quantization_config and torch_dtype as the
+ * text has them; the other side files are copied, but for those that describe the source's own
+ * encoding.
  */
 BL_MUST_USE bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
-                                      const char *quantization, const char *torch_dtype,
-                                      const bl_write_options *options, struct bl_err *err);
+                                      const bl_folder_text *text, const bl_write_options *options,
+                                      struct bl_err *err);
 
 #endif

@@ -7,8 +7,8 @@
 #include "formats/hf/hf_index.h"
 #include "formats/hf/hf_writer.h"
 #include "formats/json/json.h"
+#include "formats/json/json_writer.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
@@ -16,14 +16,63 @@ static bl_status write_bytes(void *context, const void *bytes, size_t n, struct 
     return bl_hf_writer_write(context, bytes, n, err);
 }
 
-static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const char *quantization,
-                              const char *torch_dtype, struct bl_err *err)
+/* Change one member of the object in *text; the text is replaced. */
+static bl_status set_member(bl_text *text, const char *key, const char *value, struct bl_err *err)
+{
+    bl_text edited = { 0 };
+    bl_status rc;
+
+    bl_json_set_member(&edited, text->bytes, text->n, key, value);
+    rc = bl_text_check(&edited, err);
+    if (rc == BL_OK) {
+        bl_text_release(text);
+        *text = edited;
+    } else {
+        bl_text_release(&edited);
+    }
+    return rc;
+}
+
+static bl_status set_string(bl_text *text, const char *key, const char *value, struct bl_err *err)
+{
+    bl_text quoted = { 0 };
+    bl_json_writer w = { .text = &quoted, .after_key = true };
+    bl_status rc;
+
+    bl_json_put_string(&w, value);
+    rc = bl_text_check(&quoted, err);
+    if (rc == BL_OK)
+        rc = set_member(text, key, quoted.bytes, err);
+    bl_text_release(&quoted);
+    return rc;
+}
+
+/* config.json as it will be, out of what the source has. */
+static bl_status edit_config(bl_text *config, const bl_folder_text *text,
+                             const bl_write_options *options, struct bl_err *err)
+{
+    bl_json *json = NULL;
+    bl_status rc = bl_json_parse(&json, "config.json", config->bytes, config->n, 0, err);
+    /* transformers 5 spells it dtype */
+    const char *key =
+        rc == BL_OK && bl_json_get(bl_json_root(json), "dtype") ? "dtype" : "torch_dtype";
+
+    bl_json_free(json);
+    if (rc == BL_OK && !text->keeps_quantization)
+        rc = set_member(config, "quantization_config", text->quantization, err);
+    if (rc == BL_OK && text->torch_dtype)
+        rc = set_string(config, key, text->torch_dtype, err);
+    if (rc == BL_OK && options->requantized_from)
+        rc = set_string(config, BL_REQUANTIZED_FROM, options->requantized_from, err);
+    return rc;
+}
+
+static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const bl_folder_text *text,
+                              const bl_write_options *options, struct bl_err *err)
 {
     char *source = NULL;
-    bl_text once = { 0 }, twice = { 0 };
+    bl_text config = { 0 };
     size_t n;
-    char dtype[32];
-    bl_json *json = NULL;
     bl_status rc = bl_ckpt_side_file(ckpt, "config.json", &source, &n, err);
 
     if (rc != BL_OK)
@@ -32,34 +81,31 @@ static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const char *
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%s: a folder needs a config.json, and none is here to carry over",
                        bl_ckpt_path(ckpt));
-    rc = bl_json_parse(&json, "config.json", source, n, 0, err);
-    if (rc == BL_OK) {
-        /* transformers 5 spells it dtype */
-        const char *key = bl_json_get(bl_json_root(json), "dtype") ? "dtype" : "torch_dtype";
-
-        snprintf(dtype, sizeof(dtype), "\"%s\"", torch_dtype);
-        bl_json_set_member(&once, source, n, "quantization_config", quantization);
-        rc = bl_text_check(&once, err);
-        if (rc == BL_OK)
-            bl_json_set_member(&twice, once.bytes, once.n, key, dtype);
-        if (rc == BL_OK)
-            rc = bl_text_check(&twice, err);
-    }
-    if (rc == BL_OK)
-        rc = bl_hf_writer_side_file(w, "config.json", twice.bytes, twice.n, err);
-    bl_json_free(json);
-    bl_text_release(&once);
-    bl_text_release(&twice);
+    bl_text_add(&config, source, n);
     bl_free(source);
+    rc = bl_text_check(&config, err);
+    if (rc == BL_OK)
+        rc = edit_config(&config, text, options, err);
+    if (rc == BL_OK)
+        rc = bl_hf_writer_side_file(w, "config.json", config.bytes, config.n, err);
+    bl_text_release(&config);
     return rc;
 }
 
+/* Files that say how the source's weights are stored: ours are stored otherwise. */
 static bool is_written_anew(const char *name)
 {
+    static const char *const anew[] = { "config.json",          BL_HF_INDEX_NAME,
+                                        BL_ASCEND_DESCRIPTION,  "hf_quant_config.json",
+                                        "quantize_config.json", "quant_config.json",
+                                        "recipe.yaml" };
     size_t n = strlen(name);
 
-    return strcmp(name, "config.json") == 0 || strcmp(name, BL_HF_INDEX_NAME) == 0 ||
-           (n > 12 && strcmp(name + n - 12, ".safetensors") == 0);
+    for (size_t i = 0; i < sizeof(anew) / sizeof(*anew); i++)
+        if (strcmp(name, anew[i]) == 0)
+            return true;
+    return (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) ||
+           (n > 23 && strcmp(name + n - 23, ".safetensors.index.json") == 0);
 }
 
 static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl_err *err)
@@ -82,8 +128,8 @@ static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl
 }
 
 bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
-                          const char *quantization, const char *torch_dtype,
-                          const bl_write_options *options, struct bl_err *err)
+                          const bl_folder_text *text, const bl_write_options *options,
+                          struct bl_err *err)
 {
     bl_hf_writer *w = NULL;
     bl_status rc = bl_hf_writer_begin(&w, path, options->force, plan->stored, plan->n_stored,
@@ -91,7 +137,10 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
 
     /* First what is known to fail at once. */
     if (rc == BL_OK)
-        rc = write_config(w, ckpt, quantization, torch_dtype, err);
+        rc = write_config(w, ckpt, text, options, err);
+    if (rc == BL_OK && text->side_name)
+        rc = bl_hf_writer_side_file(w, text->side_name, text->side_text, strlen(text->side_text),
+                                    err);
     if (rc == BL_OK) {
         const bl_pipe_end end = { write_bytes, w };
         bl_progress *progress =

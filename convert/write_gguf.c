@@ -6,6 +6,8 @@
 #include "formats/gguf/gguf_writer.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
+#include <string.h>
+
 static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
 {
     return bl_gguf_writer_write(context, bytes, n, err);
@@ -38,6 +40,9 @@ static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_plan *
 {
     bl_progress *progress = NULL;
 
+    if (rc == BL_OK && options->requantized_from)
+        bl_gguf_put_string(w, "baleen." BL_REQUANTIZED_FROM, options->requantized_from,
+                           strlen(options->requantized_from));
     if (rc == BL_OK) {
         plan_tensors(w, plan);
         rc = bl_gguf_writer_begin(w, path, options->force, err);

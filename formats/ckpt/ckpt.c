@@ -299,6 +299,11 @@ bl_status bl_ckpt_read_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64
     return bl_hfquant_read_rows(ckpt->container, &ckpt->parts[i], row, n_rows, out, err);
 }
 
+const bl_parts *bl_ckpt_parts(const bl_ckpt *ckpt, const bl_tensor *tensor)
+{
+    return ckpt->is_gguf ? NULL : &ckpt->parts[tensor - ckpt->tensor];
+}
+
 void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor)
 {
     size_t i = (size_t)(tensor - ckpt->tensor);

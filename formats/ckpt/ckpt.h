@@ -18,6 +18,7 @@
 #include "formats/arch/config.h"
 #include "formats/ckpt/container.h"
 #include "formats/dtype/dtype.h"
+#include "formats/hfquant/hfquant.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
 typedef struct bl_ckpt bl_ckpt;
@@ -64,6 +65,9 @@ const bl_tensor *bl_ckpt_find(const bl_ckpt *ckpt, const char *name); /* NULL: n
  */
 BL_MUST_USE bl_status bl_ckpt_read_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64_t row,
                                         uint64_t n_rows, float *out, struct bl_err *err);
+
+/* How the tensor lies in the container's stored tensors; NULL in a GGUF file. */
+const bl_parts *bl_ckpt_parts(const bl_ckpt *ckpt, const bl_tensor *tensor);
 
 /* Begin to read the tensor's bytes from the disk and come back at once: a hint. */
 void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor);

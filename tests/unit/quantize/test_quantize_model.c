@@ -11,6 +11,7 @@
 #include "convert/write.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/gguf/gguf_reader.h"
+#include "quantize/layout.h"
 #include "quantize/policy.h"
 
 #include <setjmp.h>
@@ -54,20 +55,19 @@ static bl_status write_gguf(const char *path, const char *type_name, int n_threa
 
 static bl_status write_int4(const char *path, struct bl_err *err)
 {
-    const bl_policy policy = { bl_quantize_type_by_name("int4"), BL_METHOD_PLAIN };
+    const bl_layout_options wanted = { .type = "int4", .method = BL_METHOD_PLAIN };
     const bl_write_options options = { .n_threads = 1, .label = "test", .shard_size = 3000000 };
-    bl_text config = { 0 };
+    bl_folder_layout layout;
     bl_ckpt *ckpt = NULL;
     bl_plan plan = { 0 };
-    bl_status rc = bl_ckpt_open(&ckpt, model, err);
+    bl_status rc = bl_layout_resolve(&layout, &wanted, err);
 
     if (rc == BL_OK)
-        rc = bl_plan_folder(&plan, ckpt, bl_policy_choose, &policy, err);
+        rc = bl_ckpt_open(&ckpt, model, err);
     if (rc == BL_OK)
-        rc = bl_policy_quantization_config(&config, bl_ckpt_config(ckpt), err);
+        rc = bl_layout_plan(&plan, ckpt, &layout, err);
     if (rc == BL_OK)
-        rc = bl_write_folder(path, ckpt, &plan, config.bytes, "bfloat16", &options, err);
-    bl_text_release(&config);
+        rc = bl_layout_write(path, ckpt, &plan, &layout, &options, err);
     bl_plan_release(&plan);
     bl_ckpt_close(ckpt);
     return rc;
@@ -252,7 +252,7 @@ static void gives_every_value_back_through_the_layout_changes(void **state)
     struct bl_err err = { 0 };
     bl_ckpt *source = NULL, *gguf = NULL;
     bl_plan plan = { 0 };
-    const bl_quantize_type f32 = { "f32", false, BL_F32, BL_F32, BL_GGUF_FILE_F32 };
+    const bl_quantize_type f32 = { "f32", BL_F32, BL_F32, BL_GGUF_FILE_F32 };
     const bl_policy policy = { &f32, BL_METHOD_PLAIN };
     size_t n_main = 0;
 
@@ -335,7 +335,8 @@ static void lays_int4_out_as_vllm_expects(void **state)
     assert_non_null(strstr(config, config_wanted));
     assert_non_null(strstr(config, "\"format\": \"pack-quantized\""));
     assert_non_null(strstr(config, "\"targets\": [\"Linear\"]"));
-    assert_non_null(strstr(config, "\"strategy\": \"group\", \"group_size\": 128"));
+    assert_non_null(strstr(config, "\"strategy\": \"group\""));
+    assert_non_null(strstr(config, "\"group_size\": 128"));
     assert_non_null(strstr(config, "\"symmetric\": true"));
     assert_non_null(strstr(config, "\"lm_head\""));
     assert_non_null(strstr(config, "\"re:.*self_attn\\\\.kv_b_proj$\""));
