@@ -6,16 +6,11 @@
 #include "formats/dtype/float_bits.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { LANES = BL_AFFINE_LANES };
 
-/*
- * A trial range begins and ends 2, 1, 0, -1 or -2 trial steps inside the range of the values (below
- * zero: outside). Narrow ranges come first and win ties, as small scales leave more of d's integers
- * to the other groups. Measured for Q4_K, Q5_K and Q2_K at 3, 4, 5, 6 and 8 points an end: five
- * reach within 1 % of the error of eight at half the trials.
- */
-enum { TRIAL_REACH = 2, N_ALTERNATIONS = 2 };
+enum { N_ALTERNATIONS = 2 };
 
 bl_affine_unit bl_affine_unit_of(const float *x, size_t n)
 {
@@ -62,6 +57,12 @@ void bl_affine_load(bl_affine_groups *g, size_t first, size_t n_groups, const fl
     for (size_t k = first; importance && k < first + n_groups; k++, importance += g->len)
         for (size_t j = 0; j < g->len; j++)
             g->w[j].v[k] = importance[j] * importance_unit + least_importance;
+}
+
+void bl_affine_clear(bl_affine_groups *g)
+{
+    memset(g->x, 0, g->len * sizeof(*g->x));
+    memset(g->w, 0, g->len * sizeof(*g->w));
 }
 
 /* The best line so far of each group and what it explains of the weighted variance. */
@@ -115,6 +116,10 @@ static void take_trial(bl_affine_line *restrict line, const bl_affine_groups *re
     }
 }
 
+/*
+ * Trial ranges begin and end at whole trial steps from the ends of the values. Narrow ones come
+ * first and win ties: small scales leave more of d's integers to the other groups of a superblock.
+ */
 void bl_affine_fit(bl_affine_line *out, const bl_affine_groups *g, const bl_affine_kernels *kernels)
 {
     bl_affine_sums sums;
@@ -124,8 +129,8 @@ void bl_affine_fit(bl_affine_line *out, const bl_affine_groups *g, const bl_affi
     take_trial(&best.line, g, 0.0f, 0.0f);
     for (size_t k = 0; k < LANES; k++)
         best.gain.v[k] = -INFINITY;
-    for (int low = TRIAL_REACH; low >= -TRIAL_REACH; low--) {
-        for (int high = TRIAL_REACH; high >= -TRIAL_REACH; high--) {
+    for (int low = g->trial_reach; low >= -g->trial_reach; low--) {
+        for (int high = g->trial_reach; high >= -g->trial_reach; high--) {
             take_trial(&trial, g, (float)low * g->trial_step, (float)high * g->trial_step);
             kernels->sums(&sums, g, &trial);
             take_better(&best, &sums, g);

@@ -37,7 +37,8 @@ typedef struct bl_affine_lanes {
 typedef struct bl_affine_groups {
     size_t len;         /* values of a group, at most BL_AFFINE_MAX_LEN */
     float top;          /* the largest code */
-    float trial_step;   /* distance between trial ends of the range, in steps; 0.3 to 0.5 */
+    int trial_reach;    /* trial ranges end this many trial steps inside and outside the values */
+    float trial_step;   /* in steps of the plain grid */
     bool least_to_zero; /* the least value must not be above zero, and the range includes zero */
     bool high_to_zero;  /* the range includes zero from below, too */
     bool known;         /* w is importance until `prepare`; otherwise it is not read */
@@ -92,6 +93,9 @@ float bl_affine_mean_square(const float *x, size_t n, float unit);
  */
 void bl_affine_load(bl_affine_groups *g, size_t first, size_t n_groups, const float *x, float unit,
                     const float *importance, float importance_unit);
+
+/* Zeros into all lanes, for a batch that does not fill them. */
+void bl_affine_clear(bl_affine_groups *g);
 
 /* The best line of each group, before its numbers are rounded. */
 void bl_affine_fit(bl_affine_line *out, const bl_affine_groups *g,

@@ -5,8 +5,6 @@
 #include "formats/dtype/float_bits.h"
 
 #include <assert.h>
-#include <math.h>
-#include <string.h>
 
 enum { LANES = BL_AFFINE_LANES, LEN = BL_AFFINE_K_LEN };
 
@@ -16,6 +14,9 @@ enum { LANES = BL_AFFINE_LANES, LEN = BL_AFFINE_K_LEN };
  * whole step, after which the codes repeat.
  */
 enum { REACH = 3, LAST_REACH = 1 };
+
+/* Of search_affine.h; 3 leaves 0.1 to 0.3 % less error and takes a quarter longer. */
+enum { TRIAL_REACH = 2 };
 
 enum { N_UNITS = 17 }; /* trials of d and of dmin */
 
@@ -42,14 +43,13 @@ static void load(batch *b, const float *x, const float *importance)
 
     g->len = LEN / n_groups;
     g->top = b->type->top;
+    g->trial_reach = TRIAL_REACH;
     g->trial_step = b->type->trial_step;
     g->least_to_zero = true;
     g->high_to_zero = false;
     g->known = importance != NULL;
-    if (b->n_blocks * n_groups < LANES) { /* idle lanes hold zeros */
-        memset(g->x, 0, g->len * sizeof(*g->x));
-        memset(g->w, 0, g->len * sizeof(*g->w));
-    }
+    if (b->n_blocks * n_groups < LANES)
+        bl_affine_clear(g);
     for (size_t k = 0; k < LANES; k++)
         g->sigma2.v[k] = 1.0f;
     for (size_t i = 0; i < b->n_blocks; i++, x += LEN) {
