@@ -55,9 +55,10 @@ static void int4_decode(float *out, const void *in, size_t n)
     const unsigned char *p = in;
 
     for (size_t i = 0; i < n; i++) {
-        float scale = bl_f32_from_bf16(bl_load_u16(p + SCALES_AT + i / GROUP * 2));
+        size_t group = i / GROUP;
+        int steps = (p[i / 2] >> (i % 2 * 4) & 15) - p[ZEROS_AT + group];
 
-        out[i] = (float)((p[i / 2] >> (i % 2 * 4) & 15) - p[ZEROS_AT + i / GROUP]) * scale;
+        out[i] = (float)steps * bl_f32_from_bf16(bl_load_u16(p + SCALES_AT + group * 2));
     }
 }
 
@@ -71,10 +72,10 @@ static const struct type types[] = {
 };
 
 struct matrix {
-    float *x;               /* [ROWS][COLS] */
+    float x[ROWS * COLS];
     float importance[COLS]; /* a few columns matter much */
     float back[COLS];
-    unsigned char *blocks; /* [ROWS][ROW_BYTES] */
+    unsigned char blocks[ROWS * ROW_BYTES];
 };
 
 static double seconds_now(void)
@@ -161,10 +162,6 @@ int main(int argc, char **argv)
 
     if (!m)
         return 1;
-    m->x = bl_alloc((size_t)ROWS * COLS, sizeof(float));
-    m->blocks = bl_alloc(ROWS, ROW_BYTES);
-    if (!m->x || !m->blocks)
-        return 1;
     fill(m);
     printf("%-16s %10s %10s %14s\n", "type", "plain ns", "search ns", "error / plain");
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
@@ -179,8 +176,6 @@ int main(int argc, char **argv)
         printf("%-16s %10.2f %10.2f %14.3f\n", t->name, plain_ns, search_ns,
                weighted_error(m, t) / plain_error);
     }
-    bl_free(m->x);
-    bl_free(m->blocks);
     bl_free(m);
     return 0;
 }
