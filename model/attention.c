@@ -14,8 +14,8 @@ size_t bl_attention_floats(const bl_network *network)
     size_t group = (size_t)bl_min_u64(BL_ATTENTION_GROUP, network->n_heads);
     size_t out = network->n_heads * (size_t)network->v_dim, x = c->hidden_size;
 
-    if (network->mla) {
-        size_t latent = (size_t)c->kv_lora_rank + network->rope_dim + c->q_lora_rank;
+    if (network->mla) { /* the latent twice: once more where a tap wants BL_TAP_VALUE_LATENT */
+        size_t latent = 2 * (size_t)c->kv_lora_rank + network->rope_dim + c->q_lora_rank;
         size_t heads = group * ((size_t)network->qk_dim + c->qk_nope_head_dim + network->v_dim);
 
         /* x is dropped when the latents are made, unless q is made from it */

@@ -27,6 +27,7 @@ struct mla {
     float *query;     /* [T][q_lora], or NULL */
     float *latent;    /* [T][kv_lora + rope]: c, k_pe */
     float *q, *kv;    /* [T][group][nope + rope], [T][group][nope + v] */
+    float *mean;      /* [T][kv_lora]: of one head, for a tap; or NULL */
     float *out;       /* [T][heads * v] */
 };
 
@@ -38,6 +39,7 @@ static void release(struct mla *m)
     bl_free(m->latent);
     bl_free(m->q);
     bl_free(m->kv);
+    bl_free(m->mean);
     bl_free(m->out);
 }
 
@@ -174,10 +176,12 @@ static bl_status project_group(const struct mla *m, const bl_tensor *wq, const b
     return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
 }
 
-static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, struct bl_err *err)
+/* The heads of a group, over the values that are made of the latents. */
+static bl_attention_heads heads_of(const struct mla *m, uint32_t head, uint32_t n)
 {
     size_t nope = m->config->qk_nope_head_dim, v = m->net->v_dim;
-    bl_attention_heads heads = {
+
+    return (bl_attention_heads){
         .n_heads = n,
         .heads_per_kv = 1,
         .q = m->q,
@@ -197,9 +201,50 @@ static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, st
         .ldout = m->net->n_heads * v,
         .scale = m->net->softmax_scale,
     };
+}
 
-    return bl_attention_heads_run(&heads, m->block->n_seqs, m->block->n_positions,
-                                  m->weights->n_threads, err);
+/* The same over the latents themselves, head by head: computed for who looks at it. */
+static bl_status show_value_latents(const struct mla *m, const bl_attention_heads *group,
+                                    uint32_t first, struct bl_err *err)
+{
+    const size_t lora = m->config->kv_lora_rank, qk = m->net->qk_dim;
+    bl_activation seen = { .tap = BL_TAP_VALUE_LATENT,
+                           .layer = m->layer,
+                           .expert = -1,
+                           .first = m->block->first,
+                           .n_rows = m->n_tokens,
+                           .n_cols = lora,
+                           .ld = lora,
+                           .value = m->mean };
+    bl_status rc = BL_OK;
+
+    for (uint32_t h = 0; h < group->n_heads && rc == BL_OK; h++) {
+        bl_attention_heads one = *group;
+
+        one.n_heads = 1;
+        one.q += h * qk;
+        one.k += h * group->k_stride;
+        one.v = m->latent;
+        one.ldv = m->ld_latent;
+        one.v_dim = lora;
+        one.out = m->mean;
+        one.ldout = lora;
+        rc = bl_attention_heads_run(&one, m->block->n_seqs, m->block->n_positions,
+                                    m->weights->n_threads, err);
+        seen.head = first + h;
+        if (rc == BL_OK)
+            rc = bl_taps_show(m->taps, &seen, err);
+    }
+    return rc;
+}
+
+static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, struct bl_err *err)
+{
+    const bl_attention_heads heads = heads_of(m, head, n);
+    bl_status rc = bl_attention_heads_run(&heads, m->block->n_seqs, m->block->n_positions,
+                                          m->weights->n_threads, err);
+
+    return rc == BL_OK && m->mean ? show_value_latents(m, &heads, head, err) : rc;
 }
 
 static bl_status attend(struct mla *m, struct bl_err *err)
@@ -222,6 +267,8 @@ static bl_status attend(struct mla *m, struct bl_err *err)
         rc = allocate(&m->q, m->n_tokens, group * (size_t)net->qk_dim, err);
     if (rc == BL_OK)
         rc = allocate(&m->kv, m->n_tokens, group * (nope + v), err);
+    if (rc == BL_OK && bl_taps_want(m->taps, BL_TAP_VALUE_LATENT))
+        rc = allocate(&m->mean, m->n_tokens, m->config->kv_lora_rank, err);
     for (uint32_t head = 0; head < heads && rc == BL_OK; head += group) {
         uint32_t n = (uint32_t)bl_min_u64(group, heads - head);
 

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,8 @@ typedef enum bl_tap {
     BL_TAP_QUERY_LATENT,    /* [n][q_lora] after its norm: of q_b */
     BL_TAP_KEY_LATENT,      /* [n][kv_lora] after its norm: of kv_b */
     BL_TAP_QUERY_HEADS,     /* [n][group of heads][nope + rope], rotated: queries (MLA) */
+    BL_TAP_VALUE_LATENT,    /* [n][kv_lora] of head `head`: sum_t p_t c_t, key latents by their
+                               probabilities: what v_b meets in the absorbed form (MLA) */
     BL_TAP_ATTENTION_HEADS, /* [n][heads * v_dim]: of o_proj */
     BL_TAP_MOE_RESIDUAL,    /* [n][hidden] the residual stream before the experts */
     BL_TAP_FFN_INPUT,       /* [n][hidden] after post_attention_layernorm: of gate, up, router */
@@ -36,7 +39,7 @@ typedef struct bl_activation {
     bl_tap tap;
     uint32_t layer;
     int32_t expert; /* routed expert; -1: none, the dense MLP or the shared expert */
-    uint32_t head;  /* QUERY_HEADS: the first of the group */
+    uint32_t head;  /* VALUE_LATENT: which; QUERY_HEADS: the first of the group */
     size_t first;   /* where token is NULL: row r is the state's token first + r */
     size_t n_rows, n_cols, ld;
     const float *value;     /* [n_rows][n_cols], rows ld apart */
@@ -52,6 +55,9 @@ typedef struct bl_taps {
     void *context;
     uint32_t wanted; /* bit (1u << tap): which activations to hand out */
 } bl_taps;
+
+/* Whether anybody wants it: for what is computed only then. taps may be NULL. */
+bool bl_taps_want(const bl_taps *taps, bl_tap tap);
 
 /* Hand the activation out if it is wanted; taps may be NULL. */
 BL_MUST_USE bl_status bl_taps_show(const bl_taps *taps, const bl_activation *activation,

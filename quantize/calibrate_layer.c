@@ -157,6 +157,15 @@ static bl_status add_queries(bl_layer_sums *s, const bl_activation *a, struct bl
     return rc;
 }
 
+/* Of one head. */
+static bl_status add_value_latent(bl_layer_sums *s, const bl_activation *a, struct bl_err *err)
+{
+    if (a->head == 0)
+        s->count[BL_SITE_VALUE_LATENT][0] += a->n_rows;
+    return bl_moments_add(s->sum[BL_SITE_VALUE_LATENT] + a->head * a->n_cols, a->value, a->n_rows,
+                          a->n_cols, a->ld, s->n_threads, err);
+}
+
 /* What is done with each row of a chunk. */
 struct chunk {
     bl_layer_sums *sums;
@@ -268,10 +277,10 @@ static bl_status add_answers(bl_layer_sums *s, const bl_activation *a, struct bl
 uint32_t bl_layer_sums_wanted(void)
 {
     return 1u << BL_TAP_LAYER_INPUT | 1u << BL_TAP_ATTENTION_INPUT | 1u << BL_TAP_QUERY_LATENT |
-           1u << BL_TAP_KEY_LATENT | 1u << BL_TAP_QUERY_HEADS | 1u << BL_TAP_ATTENTION_HEADS |
-           1u << BL_TAP_MOE_RESIDUAL | 1u << BL_TAP_FFN_INPUT | 1u << BL_TAP_EXPERT_INPUT |
-           1u << BL_TAP_FFN_INNER | 1u << BL_TAP_EXPERT_OUTPUT | 1u << BL_TAP_MOE_ROUTED |
-           1u << BL_TAP_HIDDEN;
+           1u << BL_TAP_KEY_LATENT | 1u << BL_TAP_QUERY_HEADS | 1u << BL_TAP_VALUE_LATENT |
+           1u << BL_TAP_ATTENTION_HEADS | 1u << BL_TAP_MOE_RESIDUAL | 1u << BL_TAP_FFN_INPUT |
+           1u << BL_TAP_EXPERT_INPUT | 1u << BL_TAP_FFN_INNER | 1u << BL_TAP_EXPERT_OUTPUT |
+           1u << BL_TAP_MOE_ROUTED | 1u << BL_TAP_HIDDEN;
 }
 
 bl_status bl_layer_sums_see(void *context, const bl_activation *a, struct bl_err *err)
@@ -291,6 +300,8 @@ bl_status bl_layer_sums_see(void *context, const bl_activation *a, struct bl_err
         return add(s, BL_SITE_KEY_LATENT, 0, a, err);
     case BL_TAP_QUERY_HEADS:
         return add_queries(s, a, err);
+    case BL_TAP_VALUE_LATENT:
+        return add_value_latent(s, a, err);
     case BL_TAP_ATTENTION_HEADS:
         return add(s, BL_SITE_ATTENTION_HEADS, 0, a, err);
     case BL_TAP_FFN_INPUT:

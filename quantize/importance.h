@@ -33,8 +33,8 @@ BL_MUST_USE bl_status bl_importance_of_tensor(float *out, bool *known, const bl_
 
 /*
  * The two halves of kv_b as GGUF has them (formats/view/view.h). k_b [n_heads][lora][nope]: head h
- * meets its query, out[n_heads][nope]. v_b [n_heads][v][lora]: out[n_heads][lora], the key latent
- * for every head, or out of an imatrix what each head made of it.
+ * meets its query, out[n_heads][nope]. v_b [n_heads][v][lora]: out[n_heads][lora], the latents
+ * by that head's probabilities; where only these are known, the key latent for every head.
  */
 BL_MUST_USE bl_status bl_importance_of_k_b(float *out, bool *known, const bl_stats *stats,
                                            const bl_config *config, uint32_t layer,

@@ -5,14 +5,6 @@
 
 #include <inttypes.h>
 
-/* An imatrix may know more than we measure: what v_b meets. */
-static bl_stats_shape shape_in(const bl_config *c, bl_stats_site site, uint32_t layer)
-{
-    if (site == BL_SITE_VALUE_LATENT && layer < c->n_layers && c->kv_lora_rank > 0)
-        return (bl_stats_shape){ 1, (uint64_t)c->n_heads * c->kv_lora_rank };
-    return bl_stats_site_shape(c, site, layer);
-}
-
 static bl_status check_shapes(const bl_stats *stats, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(ckpt);
@@ -25,7 +17,8 @@ static bl_status check_shapes(const bl_stats *stats, const bl_ckpt *ckpt, struct
         for (int i = 0; i < BL_SITE_COUNT; i++) {
             const bl_stats_site site = (bl_stats_site)i;
             const bl_stats_shape has = bl_stats_shape_of(stats, site, layer);
-            const bl_stats_shape wants = shape_in(c, site, layer == n_layers ? c->n_layers : layer);
+            const bl_stats_shape wants =
+                bl_stats_site_shape(c, site, layer == n_layers ? c->n_layers : layer);
 
             if (has.n_rows > 0 && (has.n_rows != wants.n_rows || has.n_cols != wants.n_cols))
                 return bl_fail(err, BL_E_MISMATCH,

@@ -92,6 +92,8 @@ static bl_stats_shape layer_shape(const bl_config *c, bl_stats_site site, bool m
         return one_row(c->kv_lora_rank);
     case BL_SITE_QUERY_NOPE:
         return mla ? one_row(heads * c->qk_nope_head_dim) : none;
+    case BL_SITE_VALUE_LATENT:
+        return one_row(heads * c->kv_lora_rank);
     case BL_SITE_ATTENTION_HEADS:
         return one_row(heads * (mla ? c->v_head_dim : c->head_dim));
     case BL_SITE_FFN_INNER:
@@ -104,7 +106,6 @@ static bl_stats_shape layer_shape(const bl_config *c, bl_stats_site site, bool m
         return moe ? one_row(hidden) : none;
     case BL_SITE_EXPERTS_INNER:
         return moe ? one_row(width) : none;
-    case BL_SITE_VALUE_LATENT:
     case BL_SITE_FINAL:
     case BL_SITE_COUNT:
         break;

@@ -19,7 +19,7 @@ typedef enum bl_stats_site {
     BL_SITE_QUERY_LATENT,    /* 1 x q_lora: of q_b */
     BL_SITE_KEY_LATENT,      /* 1 x kv_lora: of kv_b */
     BL_SITE_QUERY_NOPE,      /* 1 x heads * nope: what GGUF's k_b meets in the absorbed form */
-    BL_SITE_VALUE_LATENT,    /* 1 x heads * kv_lora: what v_b meets there; only out of an imatrix */
+    BL_SITE_VALUE_LATENT, /* 1 x heads * kv_lora: what v_b meets there: sum_t p_t c_t of a head */
     BL_SITE_ATTENTION_HEADS, /* 1 x heads * v: of o_proj */
     BL_SITE_FFN_INPUT,       /* 1 x hidden: of gate and up, dense or shared, and the router */
     BL_SITE_FFN_INNER,       /* 1 x width: of down, dense or shared */
@@ -40,8 +40,7 @@ const char *bl_stats_site_name(bl_stats_site site);
 bool bl_stats_site_by_name(bl_stats_site *out, const char *name);
 
 /*
- * What the network has at this site in this layer (outside the layers: layer = n_layers), as
- * calibration measures it: nothing at BL_SITE_VALUE_LATENT.
+ * What the network has at this site in this layer (outside the layers: layer = n_layers).
  */
 bl_stats_shape bl_stats_site_shape(const bl_config *config, bl_stats_site site, uint32_t layer);
 

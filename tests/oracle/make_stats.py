@@ -76,6 +76,15 @@ def experts(layer, x, config):
         yield token, weight[token, slot].double(), inner.double(), (inner @ layer.mlp.experts.down_proj[e].T).double()
 
 
+def value_latent(attention, s, probability):
+    """[T][heads * kv_lora]: each head's latents by its probabilities; W_v of them is what o_proj meets."""
+    mean = torch.einsum("hqt,tc->qhc", probability, s["key_latent"])
+    w = attention.kv_b_proj.weight.double().reshape(mean.shape[1], -1, mean.shape[2])[:, attention.qk_nope_head_dim:]
+    values = torch.einsum("qhc,hvc->qhv", mean, w).flatten(1)
+    assert (values - s["attention_heads"]).abs().max() < 1e-4 * values.abs().max()
+    return mean.flatten(1)
+
+
 def add(out, name, x):
     out[name] = (x ** 2).mean(0).float() if len(x) else torch.zeros(x.shape[1])
     out[name + ".count"] = torch.tensor([len(x)])
@@ -118,7 +127,7 @@ def run(root, name):
         ids, logits = f.get_tensor("input_ids").long(), f.get_tensor("logits")
     seen, out = {}, {}
     hooks(model, config, seen)
-    answer = model(ids[None], output_hidden_states=True, use_cache=False)
+    answer = model(ids[None], output_hidden_states=True, output_attentions=True, use_cache=False)
     print(name, "logits differ by", (answer.logits[0] - logits).abs().max().item())
     hidden = [h[0].double() for h in answer.hidden_states[:-1]]
     last = {}
@@ -131,6 +140,7 @@ def run(root, name):
             if site in s:
                 add(out, p + site, s[site])
         if "query" in s:
+            add(out, p + "value_latent", value_latent(layer.self_attn, s, answer.attentions[i][0].double()))
             nope = config.qk_nope_head_dim
             add(out, p + "query_nope", s["query"].reshape(len(ids), config.num_attention_heads, -1)[..., :nope].flatten(1))
         for site in ("attention_heads", "ffn_input", "ffn_inner"):

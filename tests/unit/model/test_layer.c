@@ -256,6 +256,7 @@ static bl_status look(void *context, const bl_activation *a, struct bl_err *err)
         [BL_TAP_QUERY_LATENT] = c->q_lora_rank,
         [BL_TAP_KEY_LATENT] = c->kv_lora_rank,
         [BL_TAP_QUERY_HEADS] = c->n_heads * (c->qk_nope_head_dim + c->qk_rope_head_dim),
+        [BL_TAP_VALUE_LATENT] = c->kv_lora_rank,
         [BL_TAP_ATTENTION_HEADS] = c->n_heads * c->v_head_dim,
         [BL_TAP_MOE_RESIDUAL] = c->hidden_size,
         [BL_TAP_MOE_ROUTED] = c->hidden_size,
