@@ -400,7 +400,7 @@ bl_status bl_layer_sums_pack(bl_text *out, bl_layer_sums *s, struct bl_err *err)
 uint64_t bl_layer_sums_packed_bytes(const bl_config *c, uint32_t layer)
 {
     const uint64_t n_experts = bl_stats_site_shape(c, BL_SITE_EXPERT_INPUT, layer).n_rows;
-    uint64_t sum = 8 * BL_STATS_SALIENCY_COLS * n_experts + (layer < c->n_layers ? 8 : 0);
+    uint64_t sum = (uint64_t)8 * BL_STATS_SALIENCY_COLS * n_experts + (layer < c->n_layers ? 8 : 0);
 
     for (int i = 0; i < BL_SITE_COUNT; i++) {
         const bl_stats_shape shape = bl_stats_site_shape(c, (bl_stats_site)i, layer);

@@ -28,8 +28,8 @@ static void fill_shapes(bl_stats_shape shape[N_LAYERS + 1][BL_SITE_COUNT])
     for (int layer = 0; layer < N_LAYERS; layer++) {
         shape[layer][BL_SITE_ATTENTION_INPUT] = (bl_stats_shape){ 1, HIDDEN };
         shape[layer][BL_SITE_KEY_LATENT] = (bl_stats_shape){ 1, LORA };
-        shape[layer][BL_SITE_QUERY_NOPE] = (bl_stats_shape){ 1, HEADS * NOPE };
-        shape[layer][BL_SITE_ATTENTION_HEADS] = (bl_stats_shape){ 1, HEADS * V };
+        shape[layer][BL_SITE_QUERY_NOPE] = (bl_stats_shape){ 1, (uint64_t)HEADS * NOPE };
+        shape[layer][BL_SITE_ATTENTION_HEADS] = (bl_stats_shape){ 1, (uint64_t)HEADS * V };
         shape[layer][BL_SITE_FFN_INPUT] = (bl_stats_shape){ 1, HIDDEN };
         shape[layer][BL_SITE_FFN_INNER] = (bl_stats_shape){ 1, WIDTH };
     }
