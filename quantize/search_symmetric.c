@@ -1,6 +1,7 @@
 /* search_symmetric.c - one step for a group; search_super.c has super-blocks. */
 #include "quantize/search_symmetric.h"
 
+#include "base/clones.h"
 #include "formats/dtype/amax.h"
 
 #include <assert.h>
@@ -43,44 +44,71 @@ static void try_steps(best_steps *best, const bl_symmetric_block *b, size_t firs
     }
 }
 
-/*
- * Where the best of the coarse trials was the smallest step, ever smaller ones: values that hardly
- * matter may lie far outside, and are cut off then.
- */
-static void shrink(best_steps *best, const bl_symmetric_block *b, size_t g, const bl_grid *grid)
+/* What it costs to cut off the values at two thirds of the largest magnitude. */
+BL_CLONES
+static float cost_of_cutting(const float *x, const float *w, size_t n, float amax)
 {
-    const float ratio = 1.0f / 1.02f;
-    bl_grid_steps steps;
+    const float edge = amax * (2.0f / 3.0f);
+    float lane[LANES] = { 0 };
 
-    steps.base[0] = 0.0f;
-    steps.lane[0] = ratio;
-    for (int l = 1; l < LANES; l++)
-        steps.lane[l] = steps.lane[l - 1] * ratio;
-    for (int round = 0; round < 8; round++) {
+    for (size_t j = 0; j < n; j += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            float beyond = fabsf(x[j + l]) - edge;
+
+            beyond = beyond > 0.0f ? beyond : 0.0f;
+            lane[l] += w[j + l] * beyond * beyond;
+        }
+    }
+    for (size_t half = LANES / 2; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    }
+    return lane[0];
+}
+
+/*
+ * Steps from 1.4 to 15 times smaller than `unit`, of both signs, then closer ones: the largest
+ * values hardly matter, and are cut off.
+ */
+static void shrink(best_steps *best, const bl_symmetric_block *b, size_t g, const bl_grid *grid,
+                   float unit)
+{
+    bl_grid_steps steps = { .unit = { unit } };
+    float factor = 1.0f / 1.4f;
+
+    for (int l = 0; l < LANES; l += 2, factor /= 1.4f) {
+        steps.lane[l] = factor;
+        steps.lane[l + 1] = -factor;
+    }
+    try_steps(best, b, g, 1, grid, &steps);
+    if (best->lane[g] < 0)
+        return;
+    for (int round = 0; round < 2; round++) {
         steps.unit[0] = best->step[g];
+        steps.base[0] = 1.0f;
+        for (int l = 0; l < LANES; l++)
+            steps.lane[l] = (round ? 0.02f : 0.2f) / 8.0f * ((float)l - 7.5f);
         try_steps(best, b, g, 1, grid, &steps);
-        if (best->lane[g] < LANES - 1)
-            break;
     }
 }
 
 /*
  * 32 steps of each sign: largest magnitude / (f lowest level). With many levels rounding errors are
- * independent between closer steps, so more of them pay.
+ * independent between closer steps, so more of them pay. A step of two thirds leaves less than half
+ * of the error: where cutting off costs less than that, far smaller steps are tried.
  */
 void bl_coarse_search(float *step, float *error, const bl_symmetric_block *b, const bl_grid *grid)
 {
     const bool fine = grid->lowest <= -31.0f && grid->kind == BL_GRID_INTEGERS;
     const float first = fine ? 0.75f : 0.7f, distance = fine ? 0.015f : 0.02f;
-    bool smallest[GROUPS] = { false };
+    float amax[GROUPS];
     bl_grid_steps steps;
     best_steps best;
 
     begin(&best, b->n_groups);
     for (size_t g = 0; g < b->n_groups; g++) {
-        float amax = bl_f32_from_bits(bl_amax_bits(b->x + g * b->group, b->group));
-
-        steps.unit[g] = amax / -grid->lowest;
+        amax[g] = bl_f32_from_bits(bl_amax_bits(b->x + g * b->group, b->group));
+        steps.unit[g] = amax[g] / -grid->lowest;
         steps.base[g] = 0.0f;
     }
     for (int k = 0; k < 4; k++) {
@@ -90,14 +118,12 @@ void bl_coarse_search(float *step, float *error, const bl_symmetric_block *b, co
             steps.lane[l] = (k < 2 ? 1.0f : -1.0f) / f;
         }
         try_steps(&best, b, 0, b->n_groups, grid, &steps);
-        for (size_t g = 0; g < b->n_groups; g++) {
-            if (best.lane[g] >= 0)
-                smallest[g] = k % 2 == 1 && best.lane[g] == LANES - 1;
-        }
     }
     for (size_t g = 0; g < b->n_groups; g++) {
-        if (smallest[g])
-            shrink(&best, b, g, grid);
+        const float *x = b->x + g * b->group, *w = b->w + g * b->group;
+
+        if (cost_of_cutting(x, w, b->group, amax[g]) < 0.5f * best.error[g])
+            shrink(&best, b, g, grid, steps.unit[g]);
         step[g] = best.step[g];
         error[g] = best.error[g];
     }
