@@ -14,7 +14,7 @@ void bl_iq4_xs_put_codes(void *block, const uint8_t code[256])
 {
     uint8_t *to = (uint8_t *)block + offsetof(bl_iq4_xs, q);
 
-    for (int g = 0; g < BL_IQ4_XS_LEN / 32; g++)
+    for (size_t g = 0; g < BL_IQ4_XS_LEN / 32; g++)
         bl_nibbles_put(to + 16 * g, code + 32 * g);
 }
 

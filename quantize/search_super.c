@@ -5,7 +5,12 @@
 #include <float.h>
 #include <math.h>
 
-enum { LANES = BL_GRID_LANES, GROUPS = BL_SYMMETRIC_GROUPS, LEN = BL_SYMMETRIC_LEN };
+enum {
+    LANES = BL_GRID_LANES,
+    GROUPS = BL_SYMMETRIC_GROUPS,
+    LEN = BL_SYMMETRIC_LEN,
+    HALF = BL_GRID_LANES / 2
+};
 
 typedef struct trial {
     uint16_t bits; /* of d */
@@ -31,7 +36,7 @@ static void try_d(trial *t, float d, const float *ideal, const bl_symmetric_bloc
     for (int l = 0; l < LANES; l++)
         steps.lane[l] = (float)l;
     for (size_t g = 0; g < b->n_groups; g++) {
-        float first = ideal[g] * inverse - LANES / 2;
+        float first = ideal[g] * inverse - HALF;
 
         first = first > lowest ? first : lowest;
         first = first < last ? first : last;

@@ -8,7 +8,7 @@
 #include <float.h>
 #include <math.h>
 
-enum { LANES = BL_GRID_LANES, GROUPS = BL_SYMMETRIC_GROUPS };
+enum { LANES = BL_GRID_LANES, GROUPS = BL_SYMMETRIC_GROUPS, HALF = BL_GRID_LANES / 2 };
 
 /* Of each group the best step so far; lane: of the last trials, -1 where none was better. */
 typedef struct best_steps {
@@ -73,13 +73,11 @@ static float cost_of_cutting(const float *x, const float *w, size_t n, float ama
 static void shrink(best_steps *best, const bl_symmetric_block *b, size_t g, const bl_grid *grid,
                    float unit)
 {
-    bl_grid_steps steps = { .unit = { unit } };
-    float factor = 1.0f / 1.4f;
+    const float ratio = 1.0f / 1.4f;
+    bl_grid_steps steps = { .unit = { unit }, .lane = { ratio, -ratio } };
 
-    for (int l = 0; l < LANES; l += 2, factor /= 1.4f) {
-        steps.lane[l] = factor;
-        steps.lane[l + 1] = -factor;
-    }
+    for (int l = 2; l < LANES; l++)
+        steps.lane[l] = steps.lane[l - 2] * ratio;
     try_steps(best, b, g, 1, grid, &steps);
     if (best->lane[g] < 0)
         return;
@@ -159,7 +157,7 @@ static void try_stored(best_steps *best, const float *around, const bl_symmetric
         uint16_t bits = bl_step_to_bits(around[g], b->exponent[g], format);
         float ulp = bl_step_ulp(bits, b->exponent[g], format);
         float middle = fabsf(bl_step_from_bits(bits, b->exponent[g], format)) / ulp;
-        float first = middle - LANES / 2;
+        float first = middle - HALF;
 
         first = first > 0.0f ? first : 0.0f;
         steps.base[g] = first < end - LANES ? first : end - LANES;
@@ -226,7 +224,7 @@ void bl_symmetric_search_row(void *out, size_t block_bytes, bl_put_block_fn put,
         size_t n = n_cols - at < BL_SYMMETRIC_LEN ? n_cols - at : BL_SYMMETRIC_LEN;
         bl_symmetric_block values;
         uint8_t code[BL_SYMMETRIC_LEN];
-        uint16_t step[BL_SYMMETRIC_LEN / 32];
+        uint16_t step[BL_SYMMETRIC_LEN / 32] = { 0 };
 
         bl_symmetric_load(&values, row + at, importance ? importance + at : NULL, n, 32, false,
                           mean_square);

@@ -106,7 +106,7 @@ void bl_symmetric_load(bl_symmetric_block *block, const float *x, const float *i
         divide_by_power(block->x + at, x + at, part, exponent);
         if (importance)
             largest = bl_f32_from_bits(bl_amax_bits_of_run(importance + at, part));
-        if (largest > 0.0f) {
+        if (importance && largest > 0.0f) {
             divide_by_power(block->w + at, importance + at, part, exponent_of(largest));
             weigh_known(block->w + at, block->x + at, part, m);
         } else {

@@ -66,7 +66,7 @@ static inline float next_normal(uint64_t *state)
 
     for (int k = 0; k < 12; k++)
         sum += next_random(state) >> 12;
-    return (float)(sum - 6 * (1 << 20)) * 0x1p-20f;
+    return (float)(sum - 6 * (INT64_C(1) << 20)) * 0x1p-20f;
 }
 
 /* 2^-4 to 2^4, as importance spreads. */
