@@ -54,45 +54,57 @@ void bl_mxfp4_encode(void *out, const float *x, size_t n)
     }
 }
 
-static const bl_grid grid = { BL_GRID_E2M1, -12, 12 };
-
-/* The block's values are x * 2^exponent, the largest |x| from 1 up to 2: half its scale is 2^-3. */
-static void search_block(uint8_t *to, const float *x, const float *w, int exponent)
+/*
+ * A block's values are x * 2^exponent, the largest |x| from 1 up to 2: e = exponent + 125 is plain,
+ * where half of the scale, 2^(e - 128), is 2^-3 in units of 2^exponent. Tried are 7 below to 8 above.
+ */
+static void search_blocks(uint8_t *e, float *half, const bl_symmetric_block *b, const bl_grid *grid)
 {
-    bl_grid_steps steps = { .unit = { 0x1p-3f } };
-    float error, xl, ll, step, level[LEN];
-    uint8_t lane, code[LEN];
+    bl_grid_steps steps;
+    float error[BL_SYMMETRIC_GROUPS];
+    uint8_t lane[BL_SYMMETRIC_GROUPS];
 
-    for (int l = 0; l < BL_GRID_LANES; l++) {
-        int e =
-            exponent + 125 + l - 7; /* kept from 0 to 252, past which 6 times the scale overflows */
-
-        e = e < 0 ? 0 : e > 252 ? 252 : e;
-        steps.lane[l] = bl_f32_from_bits((uint32_t)(e - exponent - 125 + 127) << 23);
+    for (int l = 0; l < BL_GRID_LANES; l++)
+        steps.lane[l] = bl_f32_from_bits((uint32_t)(127 + l - 7) << 23);
+    for (size_t g = 0; g < b->n_groups; g++) {
+        steps.unit[g] = 0x1p-3f;
+        steps.base[g] = 0.0f;
     }
-    bl_grid_try(&error, &lane, &grid, x, w, 1, LEN, &steps);
-    step = steps.unit[0] * steps.lane[lane];
-    bl_grid_round(level, &xl, &ll, &grid, x, w, 1, LEN, &step);
-    bl_grid_codes(code, &grid, level, LEN);
-    to[0] = (uint8_t)((int)(bl_bits_from_f32(step) >> 23) - 127 + 3 + exponent + 125);
-    bl_mxfp4_put_codes(to, code);
+    bl_grid_try(error, lane, grid, b->x, b->w, b->n_groups, LEN, &steps);
+    for (size_t g = 0; g < b->n_groups; g++) {
+        int best = b->exponent[g] + 125 + lane[g] - 7;
+
+        if (bl_amax_bits(b->x + g * LEN, LEN) == 0)
+            best = 0; /* as plain has it for zeros */
+        best = best > 0 ? best : 0;
+        best = best < 252 ? best : 252; /* past it 6 times the scale overflows */
+        e[g] = (uint8_t)best;
+        half[g] = bl_f32_from_bits((uint32_t)(best - 128 - b->exponent[g] + 127) << 23);
+    }
 }
 
 void bl_mxfp4_search(void *out, const float *row, const float *importance, size_t n_cols)
 {
+    static const bl_grid grid = { BL_GRID_E2M1, -12, 12 };
     double mean_square = bl_mean_square(row, n_cols);
     uint8_t *to = out;
 
     assert(n_cols % LEN == 0);
-    for (size_t at = 0; at < n_cols; at += LEN, to += sizeof(bl_mxfp4)) {
+    for (size_t at = 0; at < n_cols; at += BL_SYMMETRIC_LEN) {
+        size_t n = n_cols - at < BL_SYMMETRIC_LEN ? n_cols - at : BL_SYMMETRIC_LEN;
+        uint8_t e[BL_SYMMETRIC_GROUPS], code[BL_SYMMETRIC_LEN];
+        float half[BL_SYMMETRIC_GROUPS], xl[BL_SYMMETRIC_GROUPS], ll[BL_SYMMETRIC_GROUPS];
+        float level[BL_SYMMETRIC_LEN];
         bl_symmetric_block b;
 
-        if (bl_amax_bits(row + at, LEN) == 0) {
-            bl_mxfp4_encode(to, row + at, LEN);
-            continue;
-        }
-        bl_symmetric_load(&b, row + at, importance ? importance + at : NULL, LEN, LEN, false,
+        bl_symmetric_load(&b, row + at, importance ? importance + at : NULL, n, LEN, false,
                           mean_square);
-        search_block(to, b.x, b.w, b.exponent[0]);
+        search_blocks(e, half, &b, &grid);
+        bl_grid_round(level, xl, ll, &grid, b.x, b.w, b.n_groups, LEN, half);
+        bl_grid_codes(code, &grid, level, n);
+        for (size_t g = 0; g < b.n_groups; g++, to += sizeof(bl_mxfp4)) {
+            to[0] = e[g];
+            bl_mxfp4_put_codes(to, code + g * LEN);
+        }
     }
 }

@@ -214,24 +214,29 @@ void bl_grid_round(float *level, float *xl, float *ll, const bl_grid *grid, cons
         round_groups(level, xl, ll, &e2m1, x, w, n_groups, group, step);
 }
 
-void bl_grid_codes(uint8_t *code, const bl_grid *grid, const float *level, size_t n)
+BL_CLONES
+void bl_grid_codes(uint8_t *restrict code, const bl_grid *grid, const float *restrict level,
+                   size_t n)
 {
-    for (size_t j = 0; j < n; j++) {
-        int c = 0;
+    if (grid->kind == BL_GRID_INTEGERS) {
+        for (size_t j = 0; j < n; j++)
+            code[j] = (uint8_t)(int)(level[j] - grid->lowest);
+    } else if (grid->kind == BL_GRID_IQ4) {
+        for (size_t j = 0; j < n; j++) {
+            uint32_t below = 0;
 
-        if (grid->kind == BL_GRID_INTEGERS) {
-            c = (int)(level[j] - grid->lowest);
-        } else if (grid->kind == BL_GRID_IQ4) {
             for (int k = 0; k < 15; k++)
-                c += level[j] > iq4_level[k];
-        } else {
-            uint32_t bits = bl_bits_from_f32(level[j]);
+                below += level[j] > iq4_level[k];
+            code[j] = (uint8_t)below;
+        }
+    } else {
+        for (size_t j = 0; j < n; j++) {
+            uint32_t bits = bl_bits_from_f32(level[j]), below = 0;
             float magnitude = bl_f32_from_bits(bits & 0x7fffffffu);
 
             for (int k = 0; k < 7; k++)
-                c += magnitude > e2m1_level[k];
-            c |= c ? (int)(bits >> 31 << 3) : 0;
+                below += magnitude > e2m1_level[k];
+            code[j] = (uint8_t)(below | (below ? bits >> 31 << 3 : 0));
         }
-        code[j] = (uint8_t)c;
     }
 }
