@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <math.h>
 
-enum { LANES = 16, N_SHRINKS = 9 };
+enum { LANES = 16, N_SHRINKS = 9, MAX_GROUP = 128 };
 
 /* A grid of a group. */
 struct grid {
@@ -91,18 +91,18 @@ static float add_lanes(float lane[LANES])
     return lane[0];
 }
 
-/* sum w (x - s q)^2 of a group; n is a multiple of 8, lanes past its end stay 0. */
+/* sum w (x - s q)^2 of a group; n is a multiple of 16. */
 BL_CLONES
 static float error_of(const float *restrict x, const float *restrict w, float scale, float zero,
                       size_t n)
 {
     float lane[LANES] = { 0 };
 
-    for (size_t j = 0; j < n; j += LANES / 2)
-        for (size_t i = 0; i < LANES / 2; i++) {
+    for (size_t j = 0; j < n; j += LANES)
+        for (size_t i = 0; i < LANES; i++) {
             float d = x[j + i] - (code_of(x[j + i], scale, zero) - zero) * scale;
 
-            lane[(j + i) % LANES] += (w ? w[j + i] : 1.0f) * (d * d);
+            lane[i] += w[j + i] * (d * d);
         }
     return add_lanes(lane);
 }
@@ -114,12 +114,12 @@ static float fit_scale(const float *restrict x, const float *restrict w, float s
 {
     float xq[LANES] = { 0 }, qq[LANES] = { 0 }, sum_xq, sum_qq;
 
-    for (size_t j = 0; j < n; j += LANES / 2)
-        for (size_t i = 0; i < LANES / 2; i++) {
-            float q = code_of(x[j + i], scale, zero) - zero, h = w ? w[j + i] : 1.0f;
+    for (size_t j = 0; j < n; j += LANES)
+        for (size_t i = 0; i < LANES; i++) {
+            float q = code_of(x[j + i], scale, zero) - zero, wq = w[j + i] * q;
 
-            xq[(j + i) % LANES] += h * q * x[j + i];
-            qq[(j + i) % LANES] += h * q * q;
+            xq[i] += wq * x[j + i];
+            qq[i] += wq * q;
         }
     sum_xq = add_lanes(xq);
     sum_qq = add_lanes(qq);
@@ -172,10 +172,15 @@ static void search_group(struct search *s, uint8_t least_zero)
 void bl_int4_zero_search(const bl_int4_zero_row *out, const float *row, const float *importance,
                          size_t n_cols, size_t group_size, uint8_t least_zero)
 {
-    assert(group_size > 0 && group_size % 8 == 0 && n_cols % group_size == 0);
+    float ones[MAX_GROUP];
+
+    assert(group_size > 0 && group_size % LANES == 0 && n_cols % group_size == 0 &&
+           group_size <= MAX_GROUP);
+    for (size_t j = 0; j < group_size; j++)
+        ones[j] = 1.0f;
     for (size_t k = 0; k < n_cols / group_size; k++) {
         struct search s = { row + k * group_size,
-                            importance ? importance + k * group_size : NULL,
+                            importance ? importance + k * group_size : ones,
                             group_size,
                             { 0 },
                             0 };

@@ -31,7 +31,7 @@ typedef struct bl_int4_zero_row {
 void bl_int4_zero_encode(const bl_int4_zero_row *out, const float *row, size_t n_cols,
                          size_t group_size, uint8_t least_zero);
 
-/* importance[n_cols] >= 0 or NULL. */
+/* group_size: a multiple of 16, at most 128. importance[n_cols] >= 0 or NULL. */
 void bl_int4_zero_search(const bl_int4_zero_row *out, const float *row, const float *importance,
                          size_t n_cols, size_t group_size, uint8_t least_zero);
 
