@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "convert/job.h"
+#include "quantize/budget_plan.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -101,6 +102,12 @@ BL_MUST_USE bl_status bl_cli_print_plan(const bl_plan *plan, const char *output,
                                         struct bl_err *err);
 BL_MUST_USE bl_status bl_cli_print_plan_json(const bl_plan *plan, const char *output,
                                              struct bl_err *err);
+
+/* What a solved bit budget chose, and would cost. */
+BL_MUST_USE bl_status bl_cli_print_allocation(const bl_allocation *allocation, const char *output,
+                                              struct bl_err *err);
+BL_MUST_USE bl_status bl_cli_print_allocation_json(const bl_allocation *allocation,
+                                                   const char *output, struct bl_err *err);
 
 /* The output must not be one of the inputs, by whatever name. */
 BL_MUST_USE bl_status bl_cli_check_output(const char *output, const char *input,

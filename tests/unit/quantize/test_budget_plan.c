@@ -75,7 +75,7 @@ static void close_model(struct model *m)
 /* Write the solved allocation; bytes of the file. The plan comes back with its losses. */
 static uint64_t write_solved(bl_plan *plan, const struct model *m)
 {
-    const bl_write_options options = { .force = true, .n_threads = 2, .label = "test" };
+    const bl_write_options options = { .force = true, .n_threads = 1, .label = "test" };
     struct stat st;
 
     assert_int_equal(bl_plan_gguf(plan, m->ckpt, bl_allocation_choose, &m->allocation, NULL),

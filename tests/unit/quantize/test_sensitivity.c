@@ -9,6 +9,7 @@
 #include "convert/write.h"
 #include "quantize/quant.h"
 #include "quantize/sensitivity.h"
+#include "quantize/sensitivity_store.h"
 #include "verify/logit_stats.h"
 #include "verify/score.h"
 
@@ -42,7 +43,7 @@ static int enter(void **state)
 static bl_sensitivity_options q4_0(void)
 {
     return (bl_sensitivity_options){ .reference = bl_encoder_of(BL_Q4_0, BL_METHOD_PLAIN),
-                                     .n_threads = 2 };
+                                     .n_threads = 1 };
 }
 
 static bl_sensitivity measure(const char *path, const bl_sensitivity_options *options)
@@ -83,8 +84,8 @@ static const bl_encoder *choose_one(const void *context, const bl_choice *choice
 /* KL of the model in which the GGUF tensor of this name alone is Q4_0. */
 static double kl_of_file(const char *name)
 {
-    const bl_write_options options = { .force = true, .n_threads = 2, .label = "test" };
-    const bl_score_options how = { .n_threads = 2 };
+    const bl_write_options options = { .force = true, .n_threads = 1, .label = "test" };
+    const bl_score_options how = { .n_threads = 1 };
     size_t row[N_TOKENS];
     bl_score score = { .token = tokens, .n_seqs = N_SEQS, .n_positions = N_POSITIONS };
     bl_logit_stats stats = { 0 };
@@ -239,6 +240,79 @@ static void a_plan_says_what_a_measurement_takes(void **state)
     assert_true(bl_sensitivity_prior(&r1, &r1.arch->row[0], 0) == 6);
 }
 
+/* Statistics of a model of three layers that know next to nothing. */
+static bl_stats *make_stats(void)
+{
+    const uint64_t count = 5;
+    const float mean[2] = { 1, 2 };
+    bl_stats_shape shape[4][BL_SITE_COUNT] = { 0 };
+    const bl_stats_plan plan = { .info = { .has_model = true,
+                                           .n_tokens = 5,
+                                           .ctx = 5,
+                                           .n_layers = 3,
+                                           .n_parts = 1,
+                                           .part = { 1 } },
+                                 .shape = shape[0] };
+    bl_stats_writer *w = NULL;
+    bl_stats *stats = NULL;
+    bl_text bytes = { 0 };
+
+    for (int layer = 0; layer < 3; layer++) {
+        shape[layer][BL_SITE_FFN_INPUT] = (bl_stats_shape){ 1, 2 };
+        bl_stats_pack_f32(&bytes, mean, 2);
+        bl_stats_pack_counts(&bytes, &count, 1);
+    }
+    assert_int_equal(bl_stats_writer_begin(&w, "bare", true, &plan, NULL), BL_OK);
+    assert_int_equal(bl_stats_writer_write(w, bytes.bytes, bytes.n, NULL), BL_OK);
+    assert_int_equal(bl_stats_writer_commit(&w, NULL), BL_OK);
+    bl_text_release(&bytes);
+    assert_int_equal(bl_stats_open(&stats, "bare", NULL), BL_OK);
+    return stats;
+}
+
+static void sensitivities_come_back_from_statistics(void **state)
+{
+    static const char *const bad[] = { "down_proj.weight", "q4_9 mlp.down_proj.weight",
+                                       "f8_e4m3 mlp.down_proj.weight" };
+    bl_config config = { .arch = bl_arch_by_model_type("deepseek_v3"), .n_layers = 3 };
+    bl_sensitivity s = { .arch = config.arch, .n_layers = 3, .reference = BL_Q4_0 }, back = { 0 };
+    const size_t n = 4 * config.arch->n_rows;
+    bl_stats *stats = make_stats(), *with = NULL;
+    bool known = true;
+
+    (void)state;
+    assert_int_equal(bl_sensitivity_load(&back, &known, stats, &config, NULL), BL_OK);
+    assert_false(known);
+    s.kl = bl_alloc(n, sizeof(*s.kl));
+    assert_non_null(s.kl);
+    for (size_t i = 0; i < n; i++)
+        s.kl[i] = i % 3 ? 1.0 / (double)(i + 1) : -1;
+    assert_int_equal(bl_sensitivity_save("with", true, stats, &s, NULL), BL_OK);
+    assert_int_equal(bl_stats_open(&with, "with", NULL), BL_OK);
+    assert_int_equal(bl_sensitivity_load(&back, &known, with, &config, NULL), BL_OK);
+    assert_true(known && back.reference == BL_Q4_0 && back.n_layers == 3);
+    for (size_t i = 0; i < n; i++)
+        assert_true(
+            back.kl[i] ==
+            (bl_sensitivity_is_role(&config.arch->row[i % config.arch->n_rows]) ? s.kl[i] : -1));
+    bl_sensitivity_release(&back);
+    config.n_layers = 4;
+    assert_int_equal(bl_sensitivity_load(&back, &known, with, &config, NULL), BL_E_FORMAT);
+    config.n_layers = 3;
+    bl_stats_close(with);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        assert_int_equal(
+            bl_stats_add_sensitivity("bad", true, stats, &bad[i], 1, (double[4]){ 1 }, 4, NULL),
+            BL_OK);
+        assert_int_equal(bl_stats_open(&with, "bad", NULL), BL_OK);
+        assert_int_equal(bl_sensitivity_load(&back, &known, with, &config, NULL), BL_E_FORMAT);
+        assert_false(known);
+        bl_stats_close(with);
+    }
+    bl_stats_close(stats);
+    bl_sensitivity_release(&s);
+}
+
 static void failing_allocations_leave_nothing_behind(void **state)
 {
     const bl_sensitivity_options options = { .reference = bl_encoder_of(BL_Q4_0, BL_METHOD_PLAIN),
@@ -272,6 +346,7 @@ int main(void)
         cmocka_unit_test(memory_changes_no_sensitivity),
         cmocka_unit_test(groups_lose_about_what_their_members_lose),
         cmocka_unit_test(a_plan_says_what_a_measurement_takes),
+        cmocka_unit_test(sensitivities_come_back_from_statistics),
         cmocka_unit_test(failing_allocations_leave_nothing_behind),
     };
 
