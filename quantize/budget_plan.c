@@ -105,8 +105,10 @@ static bl_status set_candidates(struct builder *b)
         if (e)
             b->candidate[b->n_candidates++] = e;
     }
-    b->candidate[b->n_candidates] =
-        s ? bl_encoder_of(s->reference, BL_METHOD_PLAIN) : bl_cast_encoder(BL_F32);
+    b->candidate[b->n_candidates] = bl_cast_encoder(BL_F32);
+    if (!s)
+        return BL_OK;
+    b->candidate[b->n_candidates] = bl_encoder_of(s->reference, BL_METHOD_PLAIN);
     return b->candidate[b->n_candidates]
                ? BL_OK
                : bl_fail(b->err, BL_E_UNSUPPORTED, "sensitivities by %s cannot be used",

@@ -32,7 +32,7 @@ static uint64_t layer_values(const bl_config *c)
 
     if (c->n_experts > 0)
         feed = bl_max_u64(feed, c->n_experts_used * (c->hidden_size + 3 * width) +
-                                    3 * c->n_shared_experts * width);
+                                    3 * width * c->n_shared_experts);
     return 4 * (uint64_t)c->hidden_size + bl_max_u64(c->n_heads * head, feed);
 }
 

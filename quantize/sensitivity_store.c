@@ -32,25 +32,24 @@ bl_status bl_sensitivity_save(const char *path, bool force, const bl_stats *stat
                               const bl_sensitivity *s, struct bl_err *err)
 {
     const bl_arch_row *role[MAX_ROLES];
-    const char *name[MAX_ROLES] = { NULL };
+    char *name[MAX_ROLES] = { NULL };
     const size_t n = list_roles(role, s->arch);
     const bl_quant *reference = bl_quant_of(s->reference);
     double *value = bl_alloc(((size_t)s->n_layers + 1) * n, sizeof(*value));
     bl_status rc = value && reference ? BL_OK : bl_fail_nomem(err, "sensitivities");
 
     for (size_t i = 0; i < n && rc == BL_OK; i++) {
-        char *text = bl_format("%s %s", reference->name, name_of(role[i]));
-
-        name[i] = text;
-        if (!text)
+        name[i] = bl_format("%s %s", reference->name, name_of(role[i]));
+        if (!name[i])
             rc = bl_fail_nomem(err, "sensitivities");
         for (size_t line = 0; line <= s->n_layers && rc == BL_OK; line++)
             value[line * n + i] = s->kl[line * s->arch->n_rows + (size_t)(role[i] - s->arch->row)];
     }
     if (rc == BL_OK)
-        rc = bl_stats_add_sensitivity(path, force, stats, name, n, value, s->n_layers + 1, err);
+        rc = bl_stats_add_sensitivity(path, force, stats, (const char *const *)name, n, value,
+                                      (uint64_t)s->n_layers + 1, err);
     for (size_t i = 0; i < n; i++)
-        bl_free((void *)(uintptr_t)name[i]);
+        bl_free(name[i]);
     bl_free(value);
     return rc;
 }
