@@ -16,10 +16,11 @@
  *
  * Cost, in passes of N probe tokens through a layer: n_layers for the base, and for a variant those
  * layers that remain: with G groups of roles in L layers about L + G L^2 / 2. Where that is too much,
- * roles go in groups (attention; gate and up; down) and neighbouring layers together; what is
- * measured of a group is shared out by the priors. Of R1, 61 layers of 4 groups, four layers
- * together: 63 variants, 2,100 passes through a layer, 34 forward passes: 1,024 tokens are 2.6e15
- * operations.
+ * roles go in groups (attention; gate and up, and down, of dense and shared MLPs and of routed
+ * experts) and neighbouring layers together; what is measured of a group is shared out by the
+ * priors. R1 in groups, four layers together: 82 variants, 2,442 passes through a layer (40 forward
+ * passes) and 110 through the head: 3.2e15 operations with 1,024 tokens; every layer is read six
+ * times, 4.1 TB. States: 83 * 1,024 * 7,168 floats, 2.4 GB, in memory or spilled.
  *
  * Where nothing is measured, priors stand in (reference: published sensitivities, A12 and D).
  */
