@@ -31,8 +31,8 @@ typedef struct bl_budget_choice {
 typedef struct bl_budget_item {
     double sensitivity; /* S >= 0: loss at e = 1 */
     uint32_t n_choices; /* at least 1 */
+    uint32_t chosen;    /* out */
     bl_budget_choice choice[BL_BUDGET_MAX_CHOICES];
-    uint32_t chosen; /* out */
 } bl_budget_item;
 
 typedef struct bl_budget_result {
