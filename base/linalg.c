@@ -1,4 +1,4 @@
-/* linalg.c - cblas, held to one thread a call. */
+/* linalg.c - cblas and LAPACK's Fortran interface, held to one thread a call. */
 #include "base/linalg.h"
 
 #include <assert.h>
@@ -17,27 +17,78 @@ static void use_one_thread(void)
         openblas_set_num_threads(1);
 }
 
-static void gemm(CBLAS_TRANSPOSE transpose_b, size_t m, size_t n, size_t k, float alpha,
-                 const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-                 size_t ldc)
+/* LAPACK: A is column-major, so our lower triangle of rows is its upper one. */
+extern void spotrf_(const char *uplo, const int *n, float *a, const int *lda, int *info);
+extern void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+
+static void gemm(CBLAS_TRANSPOSE transpose_a, CBLAS_TRANSPOSE transpose_b, size_t m, size_t n,
+                 size_t k, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+                 float beta, float *c, size_t ldc)
 {
     if (m == 0 || n == 0)
         return;
     assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX);
     assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
     pthread_once(&once, use_one_thread);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_b, (int)m, (int)n, (int)k, alpha, a,
-                (int)lda, b, (int)ldb, beta, c, (int)ldc);
+    cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, (int)m, (int)n, (int)k, alpha, a, (int)lda,
+                b, (int)ldb, beta, c, (int)ldc);
 }
 
 void bl_sgemm_nt(size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                  const float *b, size_t ldb, float beta, float *c, size_t ldc)
 {
-    gemm(CblasTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    gemm(CblasNoTrans, CblasTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 void bl_sgemm_nn(size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                  const float *b, size_t ldb, float beta, float *c, size_t ldc)
 {
-    gemm(CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    gemm(CblasNoTrans, CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void bl_sgemm_tn(size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
+                 const float *b, size_t ldb, float beta, float *c, size_t ldc)
+{
+    gemm(CblasTrans, CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void bl_ssyrk_lower(size_t n, size_t k, float alpha, const float *a, size_t lda, float beta,
+                    float *c, size_t ldc)
+{
+    if (n == 0)
+        return;
+    assert(n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldc <= INT_MAX);
+    pthread_once(&once, use_one_thread);
+    cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, (int)n, (int)k, alpha, a, (int)lda, beta,
+                c, (int)ldc);
+}
+
+void bl_strsm_lower_t(size_t m, size_t n, const float *l, size_t ldl, float *b, size_t ldb)
+{
+    if (m == 0 || n == 0)
+        return;
+    assert(m <= INT_MAX && n <= INT_MAX && ldl <= INT_MAX && ldb <= INT_MAX);
+    pthread_once(&once, use_one_thread);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)m, (int)n,
+                1.0f, l, (int)ldl, b, (int)ldb);
+}
+
+bool bl_spotrf_lower(size_t n, float *a, size_t lda)
+{
+    int order = (int)n, stride = (int)lda, info = 0;
+
+    assert(n <= INT_MAX && lda <= INT_MAX && lda >= n && n > 0);
+    pthread_once(&once, use_one_thread);
+    spotrf_("U", &order, a, &stride, &info);
+    return info == 0;
+}
+
+bool bl_dpotrf_lower(size_t n, double *a, size_t lda)
+{
+    int order = (int)n, stride = (int)lda, info = 0;
+
+    assert(n <= INT_MAX && lda <= INT_MAX && lda >= n && n > 0);
+    pthread_once(&once, use_one_thread);
+    dpotrf_("U", &order, a, &stride, &info);
+    return info == 0;
 }

@@ -39,12 +39,15 @@ static float *random_matrix(size_t n, uint64_t seed)
     return x;
 }
 
+enum form { NT, NN, TN }; /* which operand lies transposed */
+
 /* |float - exact| <= (k + 3) * eps * (|alpha| sum|a||b| + |beta||c|): any order of summation. */
-static void compare(product *multiply, bool b_is_nk, size_t m, size_t n, size_t k, float alpha,
+static void compare(product *multiply, enum form form, size_t m, size_t n, size_t k, float alpha,
                     float beta)
 {
-    size_t lda = k + PAD, ldb = (b_is_nk ? k : n) + PAD, ldc = n + PAD;
-    float *a = random_matrix(m * lda, 1), *b = random_matrix((b_is_nk ? n : k) * ldb, 2);
+    size_t lda = (form == TN ? m : k) + PAD, ldb = (form == NT ? k : n) + PAD, ldc = n + PAD;
+    float *a = random_matrix((form == TN ? k : m) * lda, 1);
+    float *b = random_matrix((form == NT ? n : k) * ldb, 2);
     float *c = random_matrix(m * ldc, 3), *before = random_matrix(m * ldc, 3);
 
     multiply(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -57,8 +60,8 @@ static void compare(product *multiply, bool b_is_nk, size_t m, size_t n, size_t 
                 continue;
             }
             for (size_t t = 0; t < k; t++) {
-                double p =
-                    (double)a[i * lda + t] * (double)(b_is_nk ? b[j * ldb + t] : b[t * ldb + j]);
+                double p = (double)(form == TN ? a[t * lda + i] : a[i * lda + t]) *
+                           (double)(form == NT ? b[j * ldb + t] : b[t * ldb + j]);
                 sum += p;
                 size += fabs(p);
             }
@@ -82,10 +85,12 @@ static void equals_a_plain_double_loop(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(size) / sizeof(*size); i++) {
-        compare(bl_sgemm_nt, true, size[i][0], size[i][1], size[i][2], 1.0f, 0.0f);
-        compare(bl_sgemm_nt, true, size[i][0], size[i][1], size[i][2], 0.5f, 1.0f);
-        compare(bl_sgemm_nn, false, size[i][0], size[i][1], size[i][2], 1.0f, 0.0f);
-        compare(bl_sgemm_nn, false, size[i][0], size[i][1], size[i][2], -2.0f, 0.25f);
+        compare(bl_sgemm_nt, NT, size[i][0], size[i][1], size[i][2], 1.0f, 0.0f);
+        compare(bl_sgemm_nt, NT, size[i][0], size[i][1], size[i][2], 0.5f, 1.0f);
+        compare(bl_sgemm_nn, NN, size[i][0], size[i][1], size[i][2], 1.0f, 0.0f);
+        compare(bl_sgemm_nn, NN, size[i][0], size[i][1], size[i][2], -2.0f, 0.25f);
+        compare(bl_sgemm_tn, TN, size[i][0], size[i][1], size[i][2], 1.0f, 0.0f);
+        compare(bl_sgemm_tn, TN, size[i][0], size[i][1], size[i][2], -0.5f, 1.0f);
     }
 }
 
