@@ -1,79 +1,103 @@
 /*
  * cmd_quantize.c - fewer bits a weight, straight from the source in one pass.
  */
-#include "cli/cli.h"
-#include "convert/plan.h"
-#include "convert/write.h"
-#include "formats/ckpt/ckpt.h"
-#include "quantize/layout.h"
-#include "quantize/policy.h"
+#include "cli/quantize_run.h"
 #include "quantize/requantize.h"
 
 #include <string.h>
 
-struct options {
-    bl_common common;
-    const char *output, *type_name, *method_name;
-    uint64_t shard_size;
-    bl_policy policy;
-    bl_layout_options wanted; /* of a folder */
-    bool to_folder, requantize;
-    bl_folder_layout layout;
-};
-
-static bl_status run(const struct options *o, const bl_ckpt *ckpt, struct bl_err *err)
+bl_status bl_quantize_open_stats(bl_stats **out, const bl_quantize_options *o, const bl_ckpt *ckpt,
+                                 struct bl_err *err)
 {
-    bl_write_options options = { .force = o->common.force,
-                                 .show_progress = o->common.progress,
-                                 .n_threads = (int)o->common.n_threads,
-                                 .label = "quantize",
-                                 .shard_size = o->shard_size };
-    const bl_policy *policy = &o->policy;
-    bl_plan plan = { 0 };
+    bool other_precision = false;
+    bl_stats *stats = NULL;
+    bl_status rc = o->stats_path ? bl_stats_open(&stats, o->stats_path, err) : BL_OK;
+
+    if (rc == BL_OK && stats)
+        rc = bl_stats_check(&other_precision, stats, ckpt, err);
+    if (rc != BL_OK) {
+        bl_stats_close(stats);
+        return rc;
+    }
+    if (other_precision)
+        bl_cli_warn(o->command, &o->common, "%s: measured on this model in another precision",
+                    o->stats_path);
+    *out = stats;
+    return BL_OK;
+}
+
+bl_status bl_quantize_print(const bl_quantize_options *o, const bl_plan *plan, struct bl_err *err)
+{
+    return (o->common.json ? bl_cli_print_plan_json : bl_cli_print_plan)(plan, o->output, err);
+}
+
+static bl_status run(const bl_quantize_options *o, const bl_ckpt *ckpt, struct bl_err *err)
+{
     bl_text from = { 0 };
     bl_status rc = bl_requantize_check(&from, ckpt, o->requantize, err);
 
-    options.requantized_from = from.bytes;
     if (rc == BL_OK)
-        rc = o->to_folder ? bl_layout_plan(&plan, ckpt, &o->layout, err)
-                          : bl_plan_gguf(&plan, ckpt, bl_policy_choose, policy, err);
-    if (rc == BL_OK && !o->common.dry_run)
-        rc = bl_plan_want_loss(&plan, err);
-    if (rc == BL_OK && !o->common.dry_run)
-        rc = o->to_folder
-                 ? bl_layout_write(o->output, ckpt, &plan, &o->layout, &options, err)
-                 : bl_write_gguf(o->output, ckpt, &plan, policy->type->file_type, &options, err);
-    if (rc == BL_OK)
-        rc = (o->common.json ? bl_cli_print_plan_json : bl_cli_print_plan)(&plan, o->output, err);
-    bl_plan_release(&plan);
+        rc = (o->to_folder ? bl_quantize_to_folder : bl_quantize_to_gguf)(o, ckpt, from.bytes, err);
     bl_text_release(&from);
     return rc;
 }
 
-/* A layout or a type of one asks for a folder, other types for a GGUF file. */
-static bl_status check_type(struct options *o, struct bl_err *err)
+static bl_status check_recipe(bl_quantize_options *o, struct bl_err *err)
+{
+    bl_text names = { 0 };
+    const bl_recipe *recipe;
+    bl_status rc;
+
+    o->recipe = bl_recipe_by_name(o->type_name);
+    if (o->recipe)
+        return BL_OK;
+    for (size_t i = 0; (recipe = bl_recipe_at(i)); i++)
+        bl_text_printf(&names, "%s ", recipe->name);
+    rc = bl_text_check(&names, err);
+    if (rc == BL_OK)
+        rc = bl_fail(err, BL_E_USAGE,
+                     "--type is one of %sfor GGUF, or fp8, int8, int4 for a folder, not '%s'",
+                     names.bytes, o->type_name);
+    bl_text_release(&names);
+    return rc;
+}
+
+/* A type, or a size that decides the types. */
+static bl_status check_budget(const bl_quantize_options *o, struct bl_err *err)
+{
+    const int n = (o->size > 0) + (o->fit > 0) + (o->bits_per_weight > 0);
+
+    if (n + (o->type_name != NULL) != 1)
+        return bl_fail(err, BL_E_USAGE,
+                       n + (o->type_name != NULL) == 0
+                           ? "one of --type, --size, --bpw and --fit is needed"
+                           : "--type, --size, --bpw and --fit: one of them");
+    if (o->ctx > UINT32_MAX || o->ctx == 0)
+        return bl_fail(err, BL_E_USAGE, "--ctx is a number of tokens");
+    return BL_OK;
+}
+
+/* A layout or a type of one asks for a folder, the rest for a GGUF file. */
+static bl_status check_type(bl_quantize_options *o, struct bl_err *err)
 {
     const char *type = o->type_name;
+    bl_status rc;
 
     o->to_folder = o->wanted.layout || (type && bl_layout_has_type(type));
-    if (!type && !o->to_folder)
-        return bl_fail(err, BL_E_USAGE,
-                       "--type is missing: q8_0, q4_0, or fp8, int8, int4 for a folder");
     if (o->to_folder) {
+        if (bl_quantize_has_budget(o) || o->tensors.n > 0)
+            return bl_fail(err, BL_E_USAGE, "--size, --bpw, --fit and --tensor are for GGUF");
         o->wanted.type = type;
-        o->wanted.method = o->policy.method;
+        o->wanted.method = o->method;
         return bl_layout_resolve(&o->layout, &o->wanted, err);
     }
     if (o->wanted.group_size > 0 || o->wanted.asymmetric)
         return bl_fail(err, BL_E_USAGE, "--group-size and --asymmetric are for folders of int4");
-    o->policy.type = bl_quantize_type_by_name(type);
-    return o->policy.type
-               ? BL_OK
-               : bl_fail(err, BL_E_USAGE,
-                         "--type is q8_0 or q4_0, or fp8, int8, int4 for a folder, not '%s'", type);
+    rc = check_budget(o, err);
+    return rc == BL_OK && type ? check_recipe(o, err) : rc;
 }
 
-static bl_status check_options(struct options *o, const char *input, struct bl_err *err)
+static bl_status check_options(bl_quantize_options *o, const char *input, struct bl_err *err)
 {
     bool is_gguf, is_file;
     bl_status rc;
@@ -82,7 +106,7 @@ static bl_status check_options(struct options *o, const char *input, struct bl_e
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
-    if (!bl_method_by_name(&o->policy.method, o->method_name))
+    if (!bl_method_by_name(&o->method, o->method_name))
         return bl_fail(err, BL_E_USAGE, "--method is plain or search, not '%s'", o->method_name);
     rc = check_type(o, err);
     if (rc != BL_OK)
@@ -94,18 +118,29 @@ static bl_status check_options(struct options *o, const char *input, struct bl_e
                        o->type_name ? "--type" : "--layout",
                        o->type_name ? o->type_name : o->wanted.layout, o->output);
     if (!o->to_folder && !is_gguf)
-        return bl_fail(err, BL_E_USAGE, "--type %s makes a .gguf file, not '%s'", o->type_name,
+        return bl_fail(err, BL_E_USAGE, "%s %s makes a .gguf file, not '%s'",
+                       o->type_name ? "--type" : "a", o->type_name ? o->type_name : "size",
                        o->output);
     return bl_cli_check_output(o->output, input, err);
 }
 
 int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .method_name = "search", .shard_size = 5000000000u };
+    bl_quantize_options o = {
+        .method_name = "search", .ctx = 4096, .shard_size = 5000000000u, .command = command
+    };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.gguf, or a folder" },
         { "--type", 0, BL_OPTION_STRING, &o.type_name, "TYPE",
-          "q8_0, q4_0; for a folder fp8, int8, int4" },
+          "q4_k_m, iq4_xs ...; for a folder fp8, int8, int4" },
+        { "--size", 0, BL_OPTION_SIZE, &o.size, "SIZE", "types such that the file has this size" },
+        { "--bpw", 0, BL_OPTION_F64, &o.bits_per_weight, "X", "or so many bits a weight" },
+        { "--fit", 0, BL_OPTION_SIZE, &o.fit, "SIZE", "or runs in this memory, at --ctx tokens" },
+        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N", "context for --fit (default 4096)" },
+        { "--tensor", 0, BL_OPTION_LIST, &o.tensors, "PATTERN=TYPE",
+          "the type of the tensors with such a name; may be repeated" },
+        { "--stats", 0, BL_OPTION_STRING, &o.stats_path, "FILE",
+          "what calibrate measured, or an imatrix.gguf" },
         { "--layout", 0, BL_OPTION_STRING, &o.wanted.layout, "LAYOUT",
           "of a folder: fp8, fp8-ue8m0, compressed-tensors, ascend, gptq, awq" },
         { "--group-size", 0, BL_OPTION_U64, &o.wanted.group_size, "N",

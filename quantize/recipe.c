@@ -51,13 +51,17 @@ enum when { ALWAYS, WITH_IMPORTANCE, WITHOUT_IMPORTANCE, SHARED_VALUES, EIGHT_EX
 
 /* F16, BF16 and F32 need no rules: everything takes their type. */
 static const bl_recipe recipes[] = {
-    { "f32", BL_F32, 0 },        { "f16", BL_F16, 1 },      { "bf16", BL_BF16, 32 },
-    { "q8_0", BL_Q8_0, 7 },      { "q4_0", BL_Q4_0, 2 },    { "q4_1", BL_Q4_1, 3 },
-    { "q5_0", BL_Q5_0, 8 },      { "q5_1", BL_Q5_1, 9 },    { "q2_k", BL_Q2_K, 10 },
-    { "q3_k_s", BL_Q3_K, 11 },   { "q3_k_m", BL_Q3_K, 12 }, { "q3_k_l", BL_Q3_K, 13 },
-    { "q4_k_s", BL_Q4_K, 14 },   { "q4_k_m", BL_Q4_K, 15 }, { "q5_k_s", BL_Q5_K, 16 },
-    { "q5_k_m", BL_Q5_K, 17 },   { "q6_k", BL_Q6_K, 18 },   { "iq4_nl", BL_IQ4_NL, 25 },
-    { "iq4_xs", BL_IQ4_XS, 30 }, { "mxfp4", BL_MXFP4, 38 }, { "dq3_k_m", BL_Q4_K, 12 },
+    { "f32", BL_F32, BL_GGUF_FILE_F32 },          { "f16", BL_F16, BL_GGUF_FILE_F16 },
+    { "bf16", BL_BF16, BL_GGUF_FILE_BF16 },       { "q8_0", BL_Q8_0, BL_GGUF_FILE_Q8_0 },
+    { "q4_0", BL_Q4_0, BL_GGUF_FILE_Q4_0 },       { "q4_1", BL_Q4_1, BL_GGUF_FILE_Q4_1 },
+    { "q5_0", BL_Q5_0, BL_GGUF_FILE_Q5_0 },       { "q5_1", BL_Q5_1, BL_GGUF_FILE_Q5_1 },
+    { "q2_k", BL_Q2_K, BL_GGUF_FILE_Q2_K },       { "q3_k_s", BL_Q3_K, BL_GGUF_FILE_Q3_K_S },
+    { "q3_k_m", BL_Q3_K, BL_GGUF_FILE_Q3_K_M },   { "q3_k_l", BL_Q3_K, BL_GGUF_FILE_Q3_K_L },
+    { "q4_k_s", BL_Q4_K, BL_GGUF_FILE_Q4_K_S },   { "q4_k_m", BL_Q4_K, BL_GGUF_FILE_Q4_K_M },
+    { "q5_k_s", BL_Q5_K, BL_GGUF_FILE_Q5_K_S },   { "q5_k_m", BL_Q5_K, BL_GGUF_FILE_Q5_K_M },
+    { "q6_k", BL_Q6_K, BL_GGUF_FILE_Q6_K },       { "iq4_nl", BL_IQ4_NL, BL_GGUF_FILE_IQ4_NL },
+    { "iq4_xs", BL_IQ4_XS, BL_GGUF_FILE_IQ4_XS }, { "mxfp4", BL_MXFP4, BL_GGUF_FILE_MXFP4 },
+    { "dq3_k_m", BL_Q4_K, BL_GGUF_FILE_Q3_K_M },
 };
 
 /* The first rule of a recipe that matches a tensor gives its type. */

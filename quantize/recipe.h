@@ -14,11 +14,12 @@
 #define BL_QUANTIZE_RECIPE_H
 
 #include "convert/plan.h"
+#include "formats/gguf/gguf_metadata.h"
 
 typedef struct bl_recipe {
     const char *name; /* "q4_k_m" */
     bl_dtype base;    /* of what no rule speaks of */
-    int file_type;    /* general.file_type of GGUF */
+    bl_gguf_file_type file_type;
 } bl_recipe;
 
 const bl_recipe *bl_recipe_by_name(const char *name); /* NULL: unknown */

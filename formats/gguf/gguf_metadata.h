@@ -18,8 +18,23 @@ typedef enum bl_gguf_file_type {
     BL_GGUF_FILE_F32 = 0,
     BL_GGUF_FILE_F16 = 1,
     BL_GGUF_FILE_Q4_0 = 2,
+    BL_GGUF_FILE_Q4_1 = 3,
     BL_GGUF_FILE_Q8_0 = 7,
-    BL_GGUF_FILE_BF16 = 32
+    BL_GGUF_FILE_Q5_0 = 8,
+    BL_GGUF_FILE_Q5_1 = 9,
+    BL_GGUF_FILE_Q2_K = 10,
+    BL_GGUF_FILE_Q3_K_S = 11,
+    BL_GGUF_FILE_Q3_K_M = 12,
+    BL_GGUF_FILE_Q3_K_L = 13,
+    BL_GGUF_FILE_Q4_K_S = 14,
+    BL_GGUF_FILE_Q4_K_M = 15,
+    BL_GGUF_FILE_Q5_K_S = 16,
+    BL_GGUF_FILE_Q5_K_M = 17,
+    BL_GGUF_FILE_Q6_K = 18,
+    BL_GGUF_FILE_IQ4_NL = 25,
+    BL_GGUF_FILE_IQ4_XS = 30,
+    BL_GGUF_FILE_BF16 = 32,
+    BL_GGUF_FILE_MXFP4 = 38
 } bl_gguf_file_type;
 
 /* llama.cpp's kinds of tokens (tokenizer.ggml.token_type). */

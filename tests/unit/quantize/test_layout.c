@@ -537,13 +537,14 @@ static void archives_hold_every_layout(void **state)
 static bl_status write_gguf(const char *path, const char *source, bool requantize,
                             struct bl_err *err)
 {
-    const bl_policy policy = { .type = bl_quantize_type_by_name("q8_0") };
+    bl_policy policy = { .recipe = bl_recipe_by_name("q8_0"), .method = BL_METHOD_PLAIN };
     bl_write_options options = { .n_threads = 1, .label = "test" };
     bl_ckpt *ckpt = open_model(source);
     bl_plan plan = { 0 };
     bl_text from = { 0 };
     bl_status rc = bl_requantize_check(&from, ckpt, requantize, err);
 
+    policy.config = bl_ckpt_config(ckpt);
     options.requantized_from = from.bytes;
     if (rc == BL_OK)
         rc = bl_plan_gguf(&plan, ckpt, bl_policy_choose, &policy, err);

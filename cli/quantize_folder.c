@@ -1,0 +1,34 @@
+/* quantize_folder.c - a Hugging Face folder in one of the layouts. */
+#include "cli/quantize_run.h"
+
+#include "quantize/plan_importance.h"
+
+bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckpt,
+                                const char *requantized_from, struct bl_err *err)
+{
+    const bl_write_options options = { .force = o->common.force,
+                                       .show_progress = o->common.progress,
+                                       .n_threads = (int)o->common.n_threads,
+                                       .label = "quantize",
+                                       .shard_size = o->shard_size,
+                                       .requantized_from = requantized_from };
+    bl_plan_importance importance = { .config = bl_ckpt_config(ckpt) };
+    bl_stats *stats = NULL;
+    bl_plan plan = { 0 };
+    bl_status rc = bl_quantize_open_stats(&stats, o, ckpt, err);
+
+    if (rc == BL_OK)
+        rc = bl_layout_plan(&plan, ckpt, &o->layout, err);
+    importance.stats = stats;
+    if (rc == BL_OK && stats)
+        rc = bl_plan_set_importance(&plan, &importance, err);
+    if (rc == BL_OK && !o->common.dry_run)
+        rc = bl_plan_want_loss(&plan, err);
+    if (rc == BL_OK && !o->common.dry_run)
+        rc = bl_layout_write(o->output, ckpt, &plan, &o->layout, &options, err);
+    if (rc == BL_OK)
+        rc = bl_quantize_print(o, &plan, err);
+    bl_plan_release(&plan);
+    bl_stats_close(stats);
+    return rc;
+}
