@@ -6,10 +6,10 @@
  * scale = (max - min) / 15 rounded to BF16 and at least 2^-23, zero = round(-min / scale),
  * code = round(x / scale + zero), halves to even, clamped.
  *
- * Search starts there and tries narrower ranges and the zero points beside theirs, each with the scale
- * that fits its codes best, s = sum w x q / sum w q^2 with q = code - zero, as it will be stored; w is
- * the importance of the column (1 where it is unknown). The least sum w (x - s q)^2 is kept, so no
- * group is worse than by plain.
+ * Search (search_affine.h, w the importance of the column, 1 where it is unknown) tries scales around
+ * those of the plain grid with the zero points beside its own, each followed by the scale that fits
+ * its codes best, s = sum w x q / sum w q^2 with q = code - zero; then the BF16 numbers beside the best
+ * scale. The least sum w (x - s q)^2 is kept, that of plain among them, so no group is worse.
  */
 #ifndef BL_QUANTIZE_ENCODE_INT4_ZERO_H
 #define BL_QUANTIZE_ENCODE_INT4_ZERO_H
@@ -31,8 +31,18 @@ typedef struct bl_int4_zero_row {
 void bl_int4_zero_encode(const bl_int4_zero_row *out, const float *row, size_t n_cols,
                          size_t group_size, uint8_t least_zero);
 
-/* group_size: a multiple of 16, at most 128. importance[n_cols] >= 0 or NULL. */
+/*
+ * The same by search; group_size at most 128. importance[n_cols]: finite and >= 0, or NULL; only its
+ * ratios matter, and one that is zero throughout counts as equal.
+ */
 void bl_int4_zero_search(const bl_int4_zero_row *out, const float *row, const float *importance,
                          size_t n_cols, size_t group_size, uint8_t least_zero);
+
+/* Its definition, bit for bit. */
+void bl_int4_zero_search_ref(const bl_int4_zero_row *out, const float *row, const float *importance,
+                             size_t n_cols, size_t group_size, uint8_t least_zero);
+
+/* Replace n codes (a multiple of 2) of a row, each 0..15. */
+void bl_int4_zero_put_codes(void *packed, const uint8_t *code, size_t n);
 
 #endif

@@ -11,7 +11,7 @@
  *
  * The weight of a value is that of the k-quants of llama.cpp with an importance matrix,
  *     w_j = h_j sqrt(sigma^2 + x_j^2),       h_j = E[input_j^2], sigma^2 a mean square of x,
- * and sqrt(sigma^2) + |x_j| where h is unknown. To every h_j 2^-20 of the largest is added, so that
+ * and sqrt(sigma^2) + |x_j| where h is unknown (or h_j and 1, as the caller says). To every h_j 2^-20 of the largest is added, so that
  * columns no input ever met still get codes.
  *
  * Sixteen groups pass side by side, one in each lane: the lane is the innermost index, so every
@@ -42,6 +42,7 @@ typedef struct bl_affine_groups {
     bool least_to_zero; /* the least value must not be above zero, and the range includes zero */
     bool high_to_zero;  /* the range includes zero from below, too */
     bool known;         /* w is importance until `prepare`; otherwise it is not read */
+    bool by_magnitude;  /* weights grow with |x|, as above; otherwise w is h, or 1 */
     bl_affine_lanes sigma2;
 
     bl_affine_lanes x[BL_AFFINE_MAX_LEN];

@@ -156,6 +156,7 @@ void bl_affine_32_search(void *out, const float *row, const float *importance, s
     g.trial_reach = TRIAL_REACH;
     g.trial_step = 0.3f;
     g.least_to_zero = g.high_to_zero = false;
+    g.by_magnitude = true;
     g.known = importance != NULL;
     for (size_t k = 0; k < LANES; k++)
         g.sigma2.v[k] = sigma2;

@@ -47,6 +47,7 @@ static void load(batch *b, const float *x, const float *importance)
     g->trial_step = b->type->trial_step;
     g->least_to_zero = true;
     g->high_to_zero = false;
+    g->by_magnitude = true;
     g->known = importance != NULL;
     if (b->n_blocks * n_groups < LANES)
         bl_affine_clear(g);

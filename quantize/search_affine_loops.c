@@ -33,8 +33,11 @@ static inline float code_of(float v, float top)
     return v + even - even;
 }
 
-static inline float weight_of(float x, float importance, float sigma2, bool known)
+static inline float weight_of(float x, float importance, float sigma2, bool known,
+                              bool by_magnitude)
 {
+    if (!by_magnitude)
+        return known ? importance : 1.0f;
     return known ? importance * sqrtf(sigma2 + x * x) : sqrtf(sigma2) + fabsf(x);
 }
 
@@ -42,7 +45,7 @@ BL_CLONES
 static void prepare_lanes(bl_affine_groups *g)
 {
     float low[LANES], high[LANES], sum_w[LANES] = { 0 }, sum_wx[LANES] = { 0 }, mean[LANES];
-    const bool known = g->known;
+    const bool known = g->known, by_magnitude = g->by_magnitude;
 
     for (size_t k = 0; k < LANES; k++) {
         low[k] = g->least_to_zero ? 0.0f : g->x[0].v[k];
@@ -50,7 +53,8 @@ static void prepare_lanes(bl_affine_groups *g)
     }
     for (size_t j = 0; j < g->len; j++) {
         for (size_t k = 0; k < LANES; k++) {
-            float x = g->x[j].v[k], w = weight_of(x, g->w[j].v[k], g->sigma2.v[k], known);
+            float x = g->x[j].v[k];
+            float w = weight_of(x, g->w[j].v[k], g->sigma2.v[k], known, by_magnitude);
 
             g->w[j].v[k] = w;
             low[k] = x < low[k] ? x : low[k];
@@ -147,7 +151,7 @@ static void prepare_ref(bl_affine_groups *g)
         for (size_t j = 0; j < g->len; j++) {
             float x = g->x[j].v[k];
 
-            g->w[j].v[k] = weight_of(x, g->w[j].v[k], g->sigma2.v[k], g->known);
+            g->w[j].v[k] = weight_of(x, g->w[j].v[k], g->sigma2.v[k], g->known, g->by_magnitude);
             low = x < low ? x : low;
             high = x > high ? x : high;
             sum_w += g->w[j].v[k];

@@ -1,10 +1,8 @@
-"""Golden vectors for the encoders with a least value, from the packages gguf and compressed-tensors.
+"""Golden vectors for the plain encoders of Q4_1 and Q5_1, from the package gguf.
 
     python tests/oracle/make_affine_vectors.py tests/data/golden/affine.bin
 
-Needs numpy, ml_dtypes 0.6, gguf 0.19, torch and compressed-tensors 0.20. Records as in
-make_block_vectors.py: "x32" and its Q4_1 and Q5_1 blocks; "int4_x" [12, 256] and, for groups of 32,
-64 and 128, packed codes, BF16 scales and packed zero points.
+Needs numpy, ml_dtypes 0.6 and gguf 0.19. Records as in make_block_vectors.py: "x32" and its blocks.
 """
 import struct
 import sys
@@ -12,11 +10,6 @@ import warnings
 
 import ml_dtypes
 import numpy as np
-import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
-from compressed_tensors.quantization import QuantizationArgs
-from compressed_tensors.quantization.lifecycle.forward import quantize as ct_quantize
-from compressed_tensors.quantization.utils.helpers import calculate_qparams
 from gguf import GGMLQuantizationType as T
 from gguf.quants import quantize
 
@@ -75,43 +68,8 @@ def blocks32():
     return records
 
 
-def int4_rows():
-    """[12, 256] F32: ordinary rows, and groups that ask for a decision."""
-    x = (rng.standard_normal((12, 256)) * 10.0 ** rng.integers(-4, 2, (12, 1))).astype(f32)
-    x[3] = x[3].astype(ml_dtypes.bfloat16).astype(f32)
-    x[4] = np.round(x[4] / np.abs(x[4]).max() * 15) / 2  # scale 1: halves, ties to even
-    x[4, ::32] = 7.5
-    x[4, 1::32] = -7.5
-    x[5] = np.abs(x[5])
-    x[6] = -np.abs(x[6])
-    x[7] = np.linspace(-1.7e38, 1.7e38, 256, dtype=f32)
-    x[8] = np.linspace(-1, 1, 256, dtype=f32) * f32(2.0**-129)  # the scale is subnormal
-    x[9] = np.linspace(1, 3, 256, dtype=f32) * f32(2.0**-10)  # zero is outside of the values
-    x[10] = np.where(np.arange(256) % 64 == 5, 1.0, 1e-3).astype(f32)
-    x[11] = np.where(np.arange(256) % 2, 3.0, -1.0).astype(f32)
-    return x
-
-
-def int4():
-    x = int4_rows()
-    records = {"int4_x": x}
-    for group in (32, 64, 128):
-        args = QuantizationArgs(num_bits=4, type="int", symmetric=False, strategy="group", group_size=group)
-        w = torch.from_numpy(x)
-        grouped = w.unflatten(-1, (-1, group))
-        scale, zero = calculate_qparams(grouped.amin(-1), grouped.amax(-1), args)
-        scale = scale.to(torch.bfloat16)
-        # The package lifts a zero scale before the cast to BF16; the same after it.
-        scale = torch.where(scale == 0, torch.tensor(torch.finfo(torch.float32).eps, dtype=scale.dtype), scale)
-        q = ct_quantize(w, scale, zero, args, dtype=torch.int8)
-        records[f"int4_packed_{group}"] = pack_to_int32(q, 4).numpy()
-        records[f"int4_scale_{group}"] = scale.view(torch.int16).numpy()
-        records[f"int4_zero_{group}"] = pack_to_int32(zero, 4, packed_dim=0).contiguous().numpy()
-    return records
-
-
 with open(sys.argv[1], "wb") as f:
-    for name, array in {**blocks32(), **int4()}.items():
+    for name, array in blocks32().items():
         data = np.ascontiguousarray(array).tobytes()
         f.write(name.encode().ljust(24, b"\0") + struct.pack("<Q", len(data)) + data)
         print(name, array.shape, len(data))
