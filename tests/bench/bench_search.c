@@ -36,18 +36,25 @@ struct type {
 /* A row of int4: codes, then scales, then zero points. */
 enum { GROUP = 128, SCALES_AT = COLS / 2, ZEROS_AT = SCALES_AT + COLS / GROUP * 2 };
 
-static void int4_encode(void *out, const float *x, size_t n)
+static bl_int4_zero_row int4_row(void *out)
 {
     unsigned char *to = out;
 
-    bl_int4_zero_encode(to, to + SCALES_AT, to + ZEROS_AT, x, n, GROUP);
+    return (bl_int4_zero_row){ to, (uint16_t *)out + SCALES_AT / 2, to + ZEROS_AT };
+}
+
+static void int4_encode(void *out, const float *x, size_t n)
+{
+    bl_int4_zero_row to = int4_row(out);
+
+    bl_int4_zero_encode(&to, x, n, GROUP, 0);
 }
 
 static void int4_search(void *out, const float *row, const float *importance, size_t n_cols)
 {
-    unsigned char *to = out;
+    bl_int4_zero_row to = int4_row(out);
 
-    bl_int4_zero_search(to, to + SCALES_AT, to + ZEROS_AT, row, importance, n_cols, GROUP);
+    bl_int4_zero_search(&to, row, importance, n_cols, GROUP, 0);
 }
 
 static void int4_decode(float *out, const void *in, size_t n)
