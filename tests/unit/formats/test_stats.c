@@ -238,7 +238,7 @@ static void takes_a_table_of_sensitivities_into_a_copy(void **state)
     assert_memory_equal(got, value, sizeof(value));
     assert_means(again, 1, BL_SITE_EXPERT_INNER, 1);
     assert_int_equal(
-        bl_stats_add_sensitivity("u", false, stats, &role[1], 1, &(double){ NAN }, 1, NULL),
+        bl_stats_add_sensitivity("u", false, stats, &role[1], 1, &(double){ (double)NAN }, 1, NULL),
         BL_E_USAGE);
     bl_stats_close(stats);
     bl_stats_close(copy);
