@@ -17,7 +17,7 @@ static void put_int4(void *word, const uint8_t *code)
 {
     uint8_t *to = word;
 
-    for (int i = 0; i < INT4_WORD / 2; i++)
+    for (size_t i = 0; i < INT4_WORD / 2; i++)
         to[i] = (uint8_t)(code[2 * i] | code[2 * i + 1] << 4);
 }
 

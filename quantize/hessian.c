@@ -171,7 +171,7 @@ void bl_hessian_importance(float *importance, const bl_hessian *h, const bl_hess
     for (size_t j = 0; j < n_cols; j++) {
         double sum = h ? square_sum(h, j) : 0;
 
-        if (k > 0)
+        if (layer && layer->n_seen > 0)
             sum += k * square_sum(layer, j) / (double)layer->n_seen;
         importance[j] = n > 0 ? (float)(sum / n) : 0;
     }
