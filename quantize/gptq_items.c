@@ -92,6 +92,7 @@ static void add_items(bl_gptq_items *items, const bl_job *job, const bl_code_gri
                                 .grid = grid,
                                 .layer = (uint32_t)t->layer,
                                 .expert = t->expert,
+                                .tensor = job->view == BL_VIEW_ROWS ? t : NULL,
                                 .first_row = i * (job->n_rows / n),
                                 .n_rows = job->n_rows / n,
                                 .n_cols = (size_t)job->rows.n_cols };

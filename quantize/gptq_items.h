@@ -18,7 +18,8 @@ typedef struct bl_gptq_item {
     const bl_job *job;
     const bl_code_grid *grid;
     uint32_t layer;
-    int32_t expert; /* routed expert, or -1 */
+    int32_t expert;          /* routed expert, or -1 */
+    const bl_tensor *tensor; /* whose rows they are, in any order; NULL: in a view of it */
     bl_tap tap;
     uint64_t first_row, n_rows; /* of the job */
     size_t n_cols;

@@ -227,8 +227,8 @@ static bl_status run_layer(bl_gptq *g, uint32_t layer, struct bl_err *err)
     return rc;
 }
 
-/* The states where the run begins, and the layers that are finished. */
-static bl_status begin_state(bl_gptq *g, struct bl_err *err)
+/* The states where the run begins, or as they were kept. */
+static bl_status begin_state(bl_gptq *g, bool resume, struct bl_err *err)
 {
     const bl_gptq_options *o = &g->options;
     const bl_run run = { .weights = &g->weights,
@@ -237,29 +237,97 @@ static bl_status begin_state(bl_gptq *g, struct bl_err *err)
                          .n_positions = o->n_positions,
                          .room = &g->report.room,
                          .id = g->run_id };
-    const bl_kept_state kept = { .folder = o->scratch, .resume = o->resume, .force = o->force };
-    bl_status rc = bl_kept_state_begin(&g->state, &g->kept, &run, &kept, err);
+    const bl_kept_state kept = { .folder = o->scratch,
+                                 .resume = resume,
+                                 .force = o->force && !resume };
 
-    if (rc != BL_OK)
-        return rc;
+    return bl_kept_state_begin(&g->state, &g->kept, &run, &kept, err);
+}
+
+/* The layers that are finished. */
+static bl_status open_layers(bl_gptq *g, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
     g->report.n_layers_before = g->state.n_layers_done;
     for (uint32_t layer = 0; layer < g->state.n_layers_done && rc == BL_OK; layer++) {
         rc = bl_gptq_store_open(g->store, layer, err);
-        bl_progress_add(o->progress, bl_forward_layer_bytes(g->ckpt, layer));
+        bl_progress_add(g->options.progress, bl_forward_layer_bytes(g->ckpt, layer));
     }
     return rc;
 }
 
+/* Whether the job has the rows of its tensors in their own order. */
+static bool keeps_order(const bl_gptq *g, const bl_gptq_item *item)
+{
+    const char *name = item->tensor->name;
+    int32_t layer, expert;
+    const bl_arch_row *row = bl_arch_match(bl_ckpt_config(g->ckpt)->arch, name, &layer, &expert);
+
+    return row->layout != BL_LAYOUT_ROPE_PAIRS ||
+           strncmp(item->job->part[0].name, name, strlen(name) - strlen(".weight")) == 0;
+}
+
+/* Rows of a tensor as the output has them; the others are left as they are. */
+static bl_status read_quantized(const void *context, const bl_tensor *tensor, uint64_t row,
+                                uint64_t n_rows, float *rows, struct bl_err *err)
+{
+    const bl_gptq *g = context;
+    const bl_gptq_items *items = &g->items;
+    const size_t end = items->first[tensor->layer + 1];
+    size_t i = items->first[tensor->layer];
+    const bl_gptq_item *item;
+    void *part[BL_JOB_MAX_PARTS] = { NULL };
+    bl_status rc = BL_OK;
+
+    while (i < end && items->item[i].tensor != tensor)
+        i++;
+    if (i == end || !keeps_order(g, &items->item[i]))
+        return BL_OK;
+    item = &items->item[i];
+    for (uint32_t k = 0; k < item->n_parts && rc == BL_OK; k++) {
+        part[k] = bl_alloc((size_t)n_rows, (size_t)item->row_bytes[k]);
+        rc = part[k] ? bl_gptq_store_read(g->store, i, k, row * item->row_bytes[k], part[k],
+                                          (size_t)(n_rows * item->row_bytes[k]), err)
+                     : bl_fail_nomem(err, "encoded rows");
+    }
+    if (rc == BL_OK)
+        bl_code_grid_decode(rows, item->grid, part, n_rows, item->n_cols);
+    for (uint32_t k = 0; k < item->n_parts; k++)
+        bl_free(part[k]);
+    return rc;
+}
+
+/* The state before the layer, as it was kept, through the layer's quantized weights. */
+static bl_status run_again(bl_gptq *g, uint32_t layer, struct bl_err *err)
+{
+    const bl_weight_filter filter = { read_quantized, g };
+    bl_weights weights = g->weights;
+    bl_status rc;
+
+    weights.filter = &filter;
+    bl_state_release(&g->state);
+    bl_free(g->kept);
+    g->kept = NULL;
+    rc = begin_state(g, true, err);
+    return rc == BL_OK ? bl_layer_step(&g->state, layer, &weights, NULL, NULL, err) : rc;
+}
+
 bl_status bl_gptq_run(bl_gptq *g, struct bl_err *err)
 {
-    bl_status rc = begin_state(g, err);
+    const bl_gptq_options *o = &g->options;
+    bl_status rc = begin_state(g, o->resume, err);
 
+    if (rc == BL_OK)
+        rc = open_layers(g, err);
     for (uint32_t layer = g->state.n_layers_done; layer < g->items.n_layers && rc == BL_OK;
          layer++) {
         rc = run_layer(g, layer, err);
+        if (rc == BL_OK && o->sequential)
+            rc = run_again(g, layer, err);
         if (rc == BL_OK)
             rc = bl_state_keep(&g->state, g->kept, err);
-        bl_progress_add(g->options.progress, bl_forward_layer_bytes(g->ckpt, layer));
+        bl_progress_add(o->progress, bl_forward_layer_bytes(g->ckpt, layer));
     }
     bl_state_release(&g->state);
     if (rc == BL_OK)

@@ -10,7 +10,8 @@
  *     bl_gptq_free(gptq);
  *
  * A layer's inputs come from the original weights; with `sequential` from those that the layers
- * before it have become, at the price of a second forward pass.
+ * before it have become, at the price of a second forward pass. (Within a layer they are the
+ * original ones, and so stay k_b, v_b and rows that the output has in another order.)
  *
  * Memory: the forward pass (model/room.h) and bl_gptq_collect_bytes(), together within
  * options.memory: first one expert at a time and the roomiest forward pass, then as many experts of

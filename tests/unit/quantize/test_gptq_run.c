@@ -327,6 +327,36 @@ static void a_shared_hessian_gains_too(void **state)
     stop(&r);
 }
 
+/*
+ * The second layer's inputs are then those of the first layer's quantized weights: other codes; with
+ * the same bytes when it is cut off and goes on.
+ */
+static void sequential_runs_see_what_the_layers_before_have_become(void **state)
+{
+    bl_gptq_options options = usual();
+    bl_hash128 original = bytes_with(&options), sequential;
+    uint64_t begin = bl_alloc_count();
+    const bl_gptq_count *experts;
+    struct run r;
+
+    (void)state;
+    options.sequential = true;
+    sequential = bytes_with(&options);
+    assert_false(bl_hash128_equal(original, sequential));
+    bl_alloc_fail_at((bl_alloc_count() - begin) / 2);
+    assert_int_equal(start(&r, &options, NULL), BL_E_NOMEM);
+    bl_alloc_fail_at(0);
+    stop(&r);
+    options.resume = true;
+    assert_int_equal(start(&r, &options, NULL), BL_OK);
+    assert_true(bl_gptq_report_of(r.gptq)->n_layers_before > 0);
+    experts = &bl_gptq_report_of(r.gptq)->role[BL_ROLE_EXPERT];
+    assert_true(experts->n_accepted > experts->n_matrices / 2);
+    assert_true(bl_hash128_equal(hash_parts(&r), sequential));
+    assert_int_equal(bl_gptq_end(r.gptq, NULL), BL_OK);
+    stop(&r);
+}
+
 /* The k-th allocation, with ever larger steps; so with the calls of sinks. */
 static void memory_or_disk_may_end_anywhere(void **state)
 {
@@ -366,6 +396,8 @@ int main(void)
         cmocka_unit_test_teardown(experts_that_no_token_chose_are_left_to_the_search,
                                   scratch_clear),
         cmocka_unit_test_teardown(a_shared_hessian_gains_too, scratch_clear),
+        cmocka_unit_test_teardown(sequential_runs_see_what_the_layers_before_have_become,
+                                  scratch_clear),
         cmocka_unit_test_teardown(memory_or_disk_may_end_anywhere, scratch_clear),
     };
 
