@@ -19,12 +19,16 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import torch
-from compressed_tensors.compressors.quantized_compressors.pack_quantized import pack_to_int32
 from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle.forward import quantize
 from compressed_tensors.quantization.utils.helpers import calculate_qparams
 
 from checkpoint import NAMES, Checkpoint
+
+try:
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32  # 0.20
+except ImportError:
+    from compressed_tensors.compressors.quantized_compressors.pack_quantized import pack_to_int32
 
 f32, bf16 = np.float32, ml_dtypes.bfloat16
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]

@@ -34,7 +34,6 @@ import torch
 
 from checkpoint import Checkpoint, chunks
 
-GROUP = 128
 LOGIT_TOLERANCE = 1e-4
 failures = []
 
@@ -184,18 +183,19 @@ def check_layout(c):
     check(q["quantization_status"] == "compressed" and q.get("kv_cache_scheme") is None, "status compressed, no kv_cache_scheme")
     check(len(groups) == 1 and groups[0]["targets"] == ["Linear"], "one group, targets Linear")
     check(groups[0].get("input_activations") is None and groups[0].get("output_activations") is None, "activations are not quantized")
-    want = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": GROUP, "dynamic": False}
-    check(all(w.get(k) == v for k, v in want.items()) and w.get("actorder") is None, "weights: int4, symmetric, group 128, static, no order")
+    group = w["group_size"]
+    want = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "dynamic": False}
+    check(all(w.get(k) == v for k, v in want.items()) and w.get("actorder") is None and group in (32, 64, 128), f"weights: int4, symmetric, group {group}, static, no order")
     bad = []
     for name in [n for n in c.tensors if n.endswith(".weight_packed")]:
         stem = name.removesuffix("_packed")
         dtype, (n, words), *_ = c.tensors[name]
-        ok = dtype == "I32" and c.tensors[stem + "_scale"][:2] == ("BF16", (n, words * 8 // GROUP))
+        ok = dtype == "I32" and c.tensors[stem + "_scale"][:2] == ("BF16", (n, words * 8 // group))
         ok = ok and c.tensors[stem + "_shape"][:2] == ("I64", (2,)) and c.raw(stem + "_shape").tolist() == [n, words * 8]
         scale = c.raw(stem + "_scale").astype(np.float32)
         if not ok or stem in c or not np.isfinite(scale).all() or stem + "_scale_inv" in c:
             bad.append(stem)
-    check(not bad, f"packed I32 [N, K/8], scale BF16 [N, K/128] finite, shape I64 [N, K] {bad[:3]}")
+    check(not bad, f"packed I32 [N, K/8], scale BF16 [N, K/{group}] finite, shape I64 [N, K] {bad[:3]}")
     linear = [n.removesuffix(".weight") for n in c.weights() if n.endswith(".weight") and len(c.shape_of(n)) == 2 and "embed_tokens" not in n]
     plain = [n for n in linear if n + ".weight_packed" not in c]
     wrong = [n for n in linear if matches(n, q["ignore"]) != (n in plain)]
