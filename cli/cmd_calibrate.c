@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "cli/calibrate_report.h"
+#include "cli/calibrate_sensitivity.h"
 #include "cli/cli.h"
 #include "cli/score_plan.h"
 #include "formats/ckpt/ckpt.h"
@@ -23,9 +24,9 @@ static const uint64_t not_given = UINT64_MAX;
 
 struct options {
     bl_common common;
-    const char *output, *text, *part, *scratch;
-    uint64_t ctx, max_tokens, memory;
-    bool resume, merge, imatrix;
+    const char *output, *text, *part, *scratch, *stats;
+    uint64_t ctx, max_tokens, memory, probe_tokens;
+    bool resume, merge, imatrix, sensitivity, grouped;
     uint32_t i_part, n_parts;
 };
 
@@ -123,7 +124,26 @@ static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const s
         bl_progress_new("calibrate", bl_score_bytes(ckpt, NULL), o->common.progress);
     rc = bl_calibrate_run(o->output, ckpt, text->tokens.id, text->tokens.n, &options, err);
     bl_progress_free(options.run.progress);
-    return rc == BL_OK ? report(o, err) : rc;
+    return rc;
+}
+
+/* On top of statistics that are there, or of those that were just written. */
+static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const struct text *text,
+                            struct bl_err *err)
+{
+    const bl_probe_options probes = { .from = o->stats ? o->stats : o->output,
+                                      .output = o->output,
+                                      .force = o->common.force || !o->stats,
+                                      .scratch = o->scratch,
+                                      .n_tokens = o->probe_tokens,
+                                      .ctx = o->ctx == not_given ? 512 : (uint32_t)o->ctx,
+                                      .bos = text->file->add_bos ? text->file->bos : -1,
+                                      .grouped = o->grouped,
+                                      .memory = o->memory,
+                                      .n_threads = (int)o->common.n_threads,
+                                      .show_progress = o->common.progress };
+
+    return bl_calibrate_sensitivity(&probes, ckpt, &text->tokens, err);
 }
 
 static bl_status calibrate(const struct options *o, const char *path, struct bl_err *err)
@@ -138,8 +158,12 @@ static bl_status calibrate(const struct options *o, const char *path, struct bl_
         rc = bl_ckpt_open(&ckpt, path, err);
     if (rc == BL_OK)
         rc = open_text(&text, ckpt, o->text, err);
-    if (rc == BL_OK)
+    if (rc == BL_OK && !o->stats)
         rc = run_model(o, ckpt, &text, err);
+    if (rc == BL_OK && o->sensitivity && !o->common.dry_run)
+        rc = run_probes(o, ckpt, &text, err);
+    if (rc == BL_OK && !o->common.dry_run)
+        rc = report(o, err);
     release_text(&text);
     bl_ckpt_close(ckpt);
     return rc;
@@ -212,6 +236,8 @@ static bl_status check_run_options(const struct options *o, size_t n, struct bl_
         return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
     if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
+    if (o->stats && !o->sensitivity)
+        return bl_fail(err, BL_E_USAGE, "--stats FILE is what --sensitivity is added to");
     if (o->max_tokens == 0)
         return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
     return BL_OK;
@@ -229,8 +255,8 @@ static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
         return check_run_options(o, n, err);
     if (o->merge && o->imatrix)
         return bl_fail(err, BL_E_USAGE, "--merge and --imatrix are two things to do");
-    if (o->text || o->part || o->scratch || o->memory || o->resume || o->ctx != not_given ||
-        o->max_tokens != not_given || o->common.dry_run)
+    if (o->text || o->part || o->scratch || o->sensitivity || o->stats || o->memory || o->resume ||
+        o->ctx != not_given || o->max_tokens != not_given || o->common.dry_run)
         return bl_fail(err, BL_E_USAGE, "--merge and --imatrix run no model: no option about one");
     if (o->merge && (n < 2 || bl_cli_has_suffix(o->output, ".gguf")))
         return bl_fail(err, BL_E_USAGE, "--merge makes one x.safetensors of two or more");
@@ -241,7 +267,7 @@ static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
 
 int bl_cmd_calibrate(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .ctx = not_given, .max_tokens = not_given };
+    struct options o = { .ctx = not_given, .max_tokens = not_given, .probe_tokens = 4096 };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "STATS", "the statistics: x.safetensors" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to run" },
@@ -252,6 +278,14 @@ int bl_cmd_calibrate(const bl_command *command, int argc, char **argv)
         { "--merge", 0, BL_OPTION_FLAG, &o.merge, NULL, "add up the statistics of parts" },
         { "--imatrix", 0, BL_OPTION_FLAG, &o.imatrix, NULL,
           "convert statistics to llama.cpp's imatrix (-o x.gguf), or one to statistics" },
+        { "--sensitivity", 0, BL_OPTION_FLAG, &o.sensitivity, NULL,
+          "measure how much each matrix matters, too: for quantize --size" },
+        { "--stats", 0, BL_OPTION_STRING, &o.stats, "FILE",
+          "add --sensitivity to these, measure nothing else" },
+        { "--probe-tokens", 0, BL_OPTION_U64, &o.probe_tokens, "N",
+          "of the text, for --sensitivity (default 4096)" },
+        { "--grouped", 0, BL_OPTION_FLAG, &o.grouped, NULL,
+          "--sensitivity of groups of matrices in four layers: for large models" },
         { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
           "of the process, at most (default 4GiB where that is enough)" },
         { "--scratch", 0, BL_OPTION_STRING, &o.scratch, "DIR",

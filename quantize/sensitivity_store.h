@@ -10,7 +10,7 @@
 #include "formats/stats/stats_writer.h"
 #include "quantize/sensitivity.h"
 
-/* A copy of the statistics with these, at another path. Fails as bl_stats_add_sensitivity() does. */
+/* A copy of the statistics with these, beside or over them. Fails as bl_stats_add_sensitivity() does. */
 BL_MUST_USE bl_status bl_sensitivity_save(const char *path, bool force, const bl_stats *stats,
                                           const bl_sensitivity *sensitivity, struct bl_err *err);
 

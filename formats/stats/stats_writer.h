@@ -56,7 +56,8 @@ BL_MUST_USE bl_status bl_stats_copy(const char *path, bool force, const bl_stats
 
 /*
  * A copy of the statistics with this table of sensitivities (in place of the one they had):
- * value[n_rows][n_roles], all finite. path may not be the file that `stats` reads.
+ * value[n_rows][n_roles], all finite. path may be the file that
+ * `stats` reads, which it goes on reading.
  */
 BL_MUST_USE bl_status bl_stats_add_sensitivity(const char *path, bool force, const bl_stats *stats,
                                                const char *const *role, uint64_t n_roles,
