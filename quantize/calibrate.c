@@ -259,7 +259,10 @@ bl_status bl_calibrate_plan(bl_score_plan *out, const bl_ckpt *ckpt, size_t n_to
         return rc;
     watch = watch_of(&r);
     score = score_of(&r, &watch);
-    return bl_score_plan_make(out, &score, &run, err);
+    rc = bl_score_plan_make(out, &score, &run, err);
+    for (uint32_t layer = 0; layer < r.config->n_layers && rc == BL_OK && run.keep; layer++)
+        out->scratch += bl_layer_sums_packed_bytes(r.config, layer);
+    return rc;
 }
 
 bl_status bl_calibrate_run(const char *path, const bl_ckpt *ckpt, const int32_t *tokens,

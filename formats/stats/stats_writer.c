@@ -2,15 +2,12 @@
 #include "formats/stats/stats_writer.h"
 
 #include "base/alloc.h"
-#include "base/le.h"
 #include "base/sink.h"
-#include "formats/dtype/float_bits.h"
+#include "base/size.h"
 #include "formats/safetensors/safetensors_writer.h"
 #include "formats/stats/stats_internal.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 struct bl_stats_writer {
@@ -89,6 +86,21 @@ static bl_status check_roles(const bl_stats_plan *plan, const char *path, struct
     return BL_OK;
 }
 
+/* Room for all values: half a gigabyte that does not fit is found before hours of work. */
+static bl_status check_space(const char *path, const struct listing *l, struct bl_err *err)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        uint64_t n_bytes;
+
+        if (!bl_dtype_bytes(&n_bytes, l->stored[i].dtype, l->stored[i].ndim, l->stored[i].dim) ||
+            !bl_add_u64(&sum, sum, n_bytes))
+            return bl_fail(err, BL_E_FORMAT, "%s: the file passes 2^64 bytes", path);
+    }
+    return bl_space_check(path, sum, err);
+}
+
 static bl_status begin_file(struct bl_stats_writer *w, const char *path, bool force,
                             const struct listing *l, struct bl_err *err)
 {
@@ -100,6 +112,8 @@ static bl_status begin_file(struct bl_stats_writer *w, const char *path, bool fo
     bl_status rc = bl_stats_put_info(pair, &n_pairs, &text, &plan->info, plan->role,
                                      plan->n_sensitivity_rows ? plan->n_roles : 0, err);
 
+    if (rc == BL_OK)
+        rc = check_space(path, l, err);
     if (rc == BL_OK)
         rc = bl_sink_begin(&sink, path, force, err);
     if (rc == BL_OK)
