@@ -1,8 +1,7 @@
 /*
  * sensitivity.h - how much it hurts the model to quantize a kind of matrix in a layer: measured as
  * the KL divergence of the next-token distributions when that matrix alone is quantized by a
- * reference type, over the second half of a few short texts (as perplexity is scored: errors of attention
- * grow with what there is to attend to).
+ * reference type, over all positions of a few short texts.
  *
  * One streamed pass with all variants side by side. Variant (l, r) leaves the base's residual stream
  * at layer l, passes that layer with the matrices of role r quantized and decoded again, and goes

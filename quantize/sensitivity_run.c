@@ -203,30 +203,22 @@ static double mean_kl(const bl_logit_stats *stats)
     return fmax(sum / (double)stats->n_tokens, 0);
 }
 
-/* Positions that are compared: the second half of each sequence, which has something to attend to. */
-static size_t n_compared(const struct pass *p)
-{
-    return (size_t)p->run.n_seqs * (p->run.n_positions - p->run.n_positions / 2);
-}
-
-/* The final norm of a variant's compared positions; place 0: the base's. */
+/* The final norm of a variant's sequences; place 0: the base's. */
 static bl_status normalise(float *out, size_t *row, const struct pass *p, size_t place,
                            struct bl_err *err)
 {
-    const size_t n_positions = p->run.n_positions;
-    size_t n = 0;
+    const size_t n = (size_t)p->run.n_seqs * p->run.n_positions;
 
-    for (size_t s = place; s < place + p->run.n_seqs; s++)
-        for (size_t i = n_positions / 2; i < n_positions; i++)
-            row[n++] = s * n_positions + i;
+    for (size_t i = 0; i < n; i++)
+        row[i] = place * p->run.n_positions + i;
     return bl_final_norm(out, &p->all, row, n, &p->weights, err);
 }
 
-/* Variants [first, first + n); x: [1 + n][compared][hidden], the base's first. */
+/* Variants [first, first + n); x: [1 + n][tokens][hidden], the base's first. */
 static bl_status run_heads(double *kl, struct pass *p, size_t first, size_t n, float *x,
                            size_t *row, struct bl_err *err)
 {
-    const size_t n_tokens = n_compared(p);
+    const size_t n_tokens = (size_t)p->run.n_seqs * p->run.n_positions;
     bl_head head[BL_HEAD_MAX_MODELS] = { { .weights = &p->weights, .x = x } };
     struct comparison c = { .n = n };
     bl_status rc = bl_head_table(&head[0].table, &p->weights, err);
@@ -258,7 +250,7 @@ static bl_status run_heads(double *kl, struct pass *p, size_t first, size_t n, f
 
 static bl_status compare_all(double *kl, struct pass *p, struct bl_err *err)
 {
-    const size_t n_tokens = n_compared(p);
+    const size_t n_tokens = (size_t)p->run.n_seqs * p->run.n_positions;
     float *x = bl_alloc(BL_HEAD_MAX_MODELS * n_tokens, p->all.hidden_size * sizeof(*x));
     size_t *row = bl_alloc(n_tokens, sizeof(*row));
     bl_status rc = x && row ? normalise(x, row, p, 0, err) : bl_fail_nomem(err, "hidden states");

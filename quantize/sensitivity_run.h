@@ -29,7 +29,7 @@ void bl_probes_release(bl_probes *probes);
 /* Whether the probe perturbs this row's tensors in this layer. */
 bool bl_probe_covers(const bl_probe *probe, const bl_arch_row *row, uint32_t layer);
 
-/* kl[probes->n]: mean KL(base || variant) over the second half of each sequence, in nats. */
+/* kl[probes->n]: the mean over all positions of KL(base || variant), in nats. */
 BL_MUST_USE bl_status bl_probes_run(double *kl, const bl_probes *probes, const bl_ckpt *ckpt,
                                     const int32_t *tokens, uint32_t n_seqs, uint32_t n_positions,
                                     const bl_sensitivity_options *options, struct bl_err *err);
