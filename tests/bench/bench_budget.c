@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXTS = 4, N_THREADS = 1, PROBE_SEQS = 8, PROBE_CTX = 512, MAX_RESULTS = 1024 };
+enum { MAX_TEXTS = 4, N_THREADS = 1, PROBE_SEQS = 16, PROBE_CTX = 256, MAX_RESULTS = 1024 };
 
 struct bench {
     bl_ckpt *ckpt;
