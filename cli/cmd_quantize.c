@@ -72,7 +72,7 @@ static bl_status check_budget(const bl_quantize_options *o, struct bl_err *err)
                        n + (o->type_name != NULL) == 0
                            ? "one of --type, --size, --bpw and --fit is needed"
                            : "--type, --size, --bpw and --fit: one of them");
-    if (o->ctx > UINT32_MAX || o->ctx == 0)
+    if (o->ctx > UINT32_MAX)
         return bl_fail(err, BL_E_USAGE, "--ctx is a number of tokens");
     return BL_OK;
 }
@@ -106,9 +106,15 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
-    if (!bl_method_by_name(&o->method, o->method_name))
-        return bl_fail(err, BL_E_USAGE, "--method is plain or search, not '%s'", o->method_name);
-    rc = check_type(o, err);
+    o->gptq.wanted = strcmp(o->method_name, "gptq") == 0; /* on the search's scales */
+    if (!bl_method_by_name(&o->method, o->gptq.wanted ? "search" : o->method_name))
+        return bl_fail(err, BL_E_USAGE, "--method is plain, search or gptq, not '%s'",
+                       o->method_name);
+    o->gptq.ctx = o->ctx > 0 && o->fit == 0 ? o->ctx : 512;
+    o->ctx = o->ctx > 0 ? o->ctx : 4096;
+    rc = bl_cli_gptq_check(&o->gptq, err);
+    if (rc == BL_OK)
+        rc = check_type(o, err);
     if (rc != BL_OK)
         return rc;
     is_gguf = bl_cli_has_suffix(o->output, ".gguf");
@@ -126,9 +132,9 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
 
 int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
 {
-    bl_quantize_options o = {
-        .method_name = "search", .ctx = 4096, .shard_size = 5000000000u, .command = command
-    };
+    bl_quantize_options o = { .method_name = "search",
+                              .shard_size = 5000000000u,
+                              .command = command };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.gguf, or a folder" },
         { "--type", 0, BL_OPTION_STRING, &o.type_name, "TYPE",
@@ -136,7 +142,8 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
         { "--size", 0, BL_OPTION_SIZE, &o.size, "SIZE", "types such that the file has this size" },
         { "--bpw", 0, BL_OPTION_F64, &o.bits_per_weight, "X", "or so many bits a weight" },
         { "--fit", 0, BL_OPTION_SIZE, &o.fit, "SIZE", "or runs in this memory, at --ctx tokens" },
-        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N", "context for --fit (default 4096)" },
+        { "--ctx", 0, BL_OPTION_U64, &o.ctx, "N",
+          "context for --fit (default 4096); gptq: tokens of a sequence (default 512)" },
         { "--tensor", 0, BL_OPTION_LIST, &o.tensors, "PATTERN=TYPE",
           "the type of the tensors with such a name; may be repeated" },
         { "--stats", 0, BL_OPTION_STRING, &o.stats_path, "FILE",
@@ -149,7 +156,8 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
         { "--requantize", 0, BL_OPTION_FLAG, &o.requantize, NULL,
           "take a source that is quantized already" },
         { "--method", 0, BL_OPTION_STRING, &o.method_name, "METHOD",
-          "plain, or search: scales of the smallest error (default)" },
+          "plain; search: scales of the smallest error (default); gptq: codes, too" },
+        BL_OPTION_GPTQ(o.gptq),
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
         BL_OPTION_THREADS(o.common),

@@ -15,6 +15,7 @@ bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckp
     bl_plan_importance importance = { .config = bl_ckpt_config(ckpt) };
     bl_stats *stats = NULL;
     bl_plan plan = { 0 };
+    bl_cli_gptq gptq = { 0 };
     bl_status rc = bl_quantize_open_stats(&stats, o, ckpt, err);
 
     if (rc == BL_OK)
@@ -22,12 +23,17 @@ bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckp
     importance.stats = stats;
     if (rc == BL_OK && stats)
         rc = bl_plan_set_importance(&plan, &importance, err);
+    if (rc == BL_OK && o->gptq.wanted)
+        rc = bl_cli_gptq_run(&gptq, ckpt, &plan, &o->gptq, &o->common, o->output, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = bl_plan_want_loss(&plan, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = bl_layout_write(o->output, ckpt, &plan, &o->layout, &options, err);
     if (rc == BL_OK)
         rc = bl_quantize_print(o, &plan, err);
+    if (rc == BL_OK && o->gptq.wanted && !o->common.dry_run)
+        rc = bl_cli_gptq_end(&gptq, &o->common, err);
+    bl_cli_gptq_release(&gptq);
     bl_plan_release(&plan);
     bl_stats_close(stats);
     return rc;

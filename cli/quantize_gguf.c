@@ -24,6 +24,7 @@ struct run {
     bl_allocation allocation;
     bl_plan draft; /* that types are chosen for; the allocation points into it */
     bl_plan plan;
+    bl_cli_gptq gptq;
     const char *requantized_from;
 };
 
@@ -133,7 +134,9 @@ static bl_status run(struct run *r, struct bl_err *err)
     if (rc != BL_OK)
         return rc;
     say_unknown(r);
-    if (!o->common.dry_run) {
+    if (o->gptq.wanted)
+        rc = bl_cli_gptq_run(&r->gptq, r->ckpt, &r->plan, &o->gptq, &o->common, o->output, err);
+    if (rc == BL_OK && !o->common.dry_run) {
         rc = bl_plan_want_loss(&r->plan, err);
         if (rc == BL_OK)
             rc = bl_write_gguf(o->output, r->ckpt, &r->plan, file_type, &options, err);
@@ -141,7 +144,11 @@ static bl_status run(struct run *r, struct bl_err *err)
     if (rc == BL_OK && o->common.dry_run && bl_quantize_has_budget(o))
         return (o->common.json ? bl_cli_print_allocation_json
                                : bl_cli_print_allocation)(&r->allocation, o->output, err);
-    return rc == BL_OK ? bl_quantize_print(o, &r->plan, err) : rc;
+    if (rc == BL_OK)
+        rc = bl_quantize_print(o, &r->plan, err);
+    if (rc == BL_OK && o->gptq.wanted && !o->common.dry_run)
+        rc = bl_cli_gptq_end(&r->gptq, &o->common, err);
+    return rc;
 }
 
 bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt *ckpt,
@@ -150,6 +157,7 @@ bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt 
     struct run r = { .o = options, .ckpt = ckpt, .requantized_from = requantized_from };
     bl_status rc = run(&r, err);
 
+    bl_cli_gptq_release(&r.gptq);
     bl_plan_release(&r.plan);
     bl_plan_release(&r.draft);
     bl_allocation_release(&r.allocation);

@@ -5,6 +5,7 @@
 #define BL_CLI_QUANTIZE_RUN_H
 
 #include "cli/cli.h"
+#include "cli/quantize_gptq.h"
 #include "formats/stats/stats.h"
 #include "quantize/layout.h"
 #include "quantize/pattern.h"
@@ -20,6 +21,7 @@ typedef struct bl_quantize_options {
     uint64_t shard_size;
     bool requantize;
     bl_layout_options wanted; /* of a folder, as the user says */
+    bl_cli_gptq_options gptq;
 
     /* What was understood of them. */
     bl_method method;
