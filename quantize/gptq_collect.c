@@ -35,12 +35,13 @@ static bool is_ffn(bl_tap tap)
     return tap == BL_TAP_FFN_INPUT || tap == BL_TAP_FFN_INNER;
 }
 
-/* Items from `item` on that meet the same input, to list; how many. */
+/* Items from `item` (before `end`) on that meet the same input, to list; how many. */
 static size_t find_group(const bl_gptq_item **list, const bl_gptq_item *item,
                          const bl_gptq_item *end)
 {
-    size_t n = 0;
+    size_t n = 1;
 
+    list[0] = item;
     while (item + n < end && n < BL_GPTQ_GROUP_MAX && item[n].expert == item->expert &&
            item[n].tap == item->tap && item[n].layer == item->layer) {
         list[n] = item + n;

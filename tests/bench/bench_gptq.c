@@ -202,7 +202,7 @@ int main(int argc, char **argv)
 {
     struct bench b = { .n_experts = argc > 1 ? strtoul(argv[1], NULL, 10) : 32,
                        .n_tokens = argc > 2 ? strtoul(argv[2], NULL, 10) : 4096,
-                       .n_threads = argc > 3 ? atoi(argv[3]) : 2,
+                       .n_threads = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 2,
                        .shared = argc > 4 };
     bl_gptq_how how = { .n_threads = b.n_threads, .batch_experts = 8, .shared_hessian = b.shared };
     struct bl_err err = { 0 };
