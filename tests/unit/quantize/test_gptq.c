@@ -89,14 +89,14 @@ static void run_gptq(uint8_t *code, float *decoded, const bl_code_grid_type *typ
 
 static void codes_are_those_of_the_papers_algorithm(void **state)
 {
-    float *x = floats(GOLDEN_TOKENS * GOLDEN_COLS), w[GOLDEN_ROWS * GOLDEN_COLS],
+    float *x = floats((size_t)GOLDEN_TOKENS * GOLDEN_COLS), w[GOLDEN_ROWS * GOLDEN_COLS],
           decoded[GOLDEN_ROWS * GOLDEN_COLS];
     uint8_t code[GOLDEN_ROWS * GOLDEN_COLS];
     bl_gptq_factor f = { 0 };
 
     (void)state;
     make_inputs(x, GOLDEN_TOKENS, GOLDEN_COLS, 1);
-    make_weights(w, GOLDEN_ROWS * GOLDEN_COLS, 2);
+    make_weights(w, sizeof(w) / sizeof(*w), 2);
     factor_of(&f, x, GOLDEN_TOKENS, GOLDEN_COLS, 0.05);
     run_gptq(code, decoded, &q4_0_type, &f, w, GOLDEN_ROWS);
     for (size_t r = 0; r < GOLDEN_ROWS; r++)
@@ -110,12 +110,12 @@ static void uncoupled_columns_are_rounded_to_nearest(void **state)
 {
     static const bl_code_grid_type *const type[] = { &q4_0_type, &nl_type };
     enum { N = 288, R = 37 };
-    float *x = floats((size_t)N * N), *w = floats(R * N), *decoded = floats(R * N);
-    uint8_t *code = malloc(R * N);
+    float *x = floats((size_t)N * N), *w = floats((size_t)R * N), *decoded = floats((size_t)R * N);
+    uint8_t *code = malloc((size_t)R * N);
     bl_gptq_factor f = { 0 };
 
     (void)state;
-    make_weights(w, R * N, 3);
+    make_weights(w, (size_t)R * N, 3);
     for (size_t i = 0; i < N; i++)
         x[i * N + i] = (float)(1 + i % 5);
     factor_of(&f, x, N, N, 0.01);

@@ -131,7 +131,7 @@ static double product(const bl_gptq_factor *f, size_t i, size_t j)
 static void the_factor_is_that_of_the_damped_blend_in_activation_order(void **state)
 {
     enum { N = 300, T = 900 };
-    float *own = inputs(T, N, 4), *other = inputs(3 * T, N, 5);
+    float *own = inputs(T, N, 4), *other = inputs((size_t)3 * T, N, 5);
     bl_hessian h = { 0 }, layer = { 0 };
     bl_gptq_factor f = { 0 };
     double mean = 0, last = 0;
@@ -141,7 +141,7 @@ static void the_factor_is_that_of_the_damped_blend_in_activation_order(void **st
     assert_int_equal(bl_hessian_init(&h, N, BL_HESSIAN_SUM | BL_HESSIAN_HOLD, NULL), BL_OK);
     assert_int_equal(bl_hessian_init(&layer, N, BL_HESSIAN_SUM, NULL), BL_OK);
     assert_int_equal(bl_hessian_add(&h, own, N, T, 2, NULL), BL_OK);
-    assert_int_equal(bl_hessian_add(&layer, other, N, 3 * T, 2, NULL), BL_OK);
+    assert_int_equal(bl_hessian_add(&layer, other, N, (size_t)3 * T, 2, NULL), BL_OK);
     assert_int_equal(bl_hessian_finish(&h, 2, NULL), BL_OK);
     assert_int_equal(bl_hessian_finish(&layer, 2, NULL), BL_OK);
     assert_int_equal(bl_gptq_factor_init(&f, N, NULL), BL_OK);
