@@ -33,6 +33,41 @@ static const bl_encoder *choose_for_folder(const void *cast, const bl_choice *ch
     return choice->source->dtype == BL_F32 ? bl_cast_encoder(BL_F32) : cast;
 }
 
+/* --dtype keep: every tensor in the type of its source. */
+static const bl_encoder *choose_kept(const void *context, const bl_choice *choice)
+{
+    const bl_encoder *same = choice->source ? bl_cast_encoder(choice->source->dtype) : NULL;
+
+    (void)context;
+    return choose_for_gguf(same ? same : bl_cast_encoder(BL_F32), choice);
+}
+
+/* GGUF has F32, F16 and BF16; what else a folder stores it cannot keep. Names the choices. */
+static bl_status check_keep(const bl_ckpt *ckpt, struct bl_err *err)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
+        const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
+
+        if (bl_cast_encoder(t->dtype))
+            continue;
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%s: tensor '%s' is %s, which GGUF cannot keep: --dtype bf16, f16 or f32 "
+                       "decode it, 'baleen quantize' gives it one of GGUF's types, and a .bln or "
+                       "'baleen quantize --layout fp8' keeps FP8",
+                       bl_ckpt_path(ckpt), t->name, t->type_name);
+    }
+    return BL_OK;
+}
+
+/* The type that most weights have: of the first matrix. */
+static bl_dtype kept_dtype(const bl_ckpt *ckpt)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
+        if (bl_ckpt_tensor(ckpt, i)->ndim == 2)
+            return bl_ckpt_tensor(ckpt, i)->dtype;
+    return BL_F32;
+}
+
 static bl_gguf_file_type file_type_of(const bl_encoder *cast)
 {
     if (cast->dtype == BL_F32)
@@ -58,13 +93,22 @@ static bl_write_options write_options(const struct options *o)
 
 static bl_status convert_to_gguf(const struct options *o, const bl_ckpt *ckpt, struct bl_err *err)
 {
-    const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
-    const bl_write_options options = write_options(o);
-    bl_plan plan = { 0 };
+    const bool keep = o->dtype && strcmp(o->dtype, "keep") == 0;
     const bool recast = strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0;
-    bl_status rc =
-        (recast ? bl_plan_recast : bl_plan_gguf)(&plan, ckpt, choose_for_gguf, cast, err);
+    const bl_write_options options = write_options(o);
+    const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
+    bl_plan plan = { 0 };
+    bl_status rc = BL_OK;
 
+    if (keep && recast)
+        return bl_fail(err, BL_E_USAGE, "--dtype keep of a .gguf is a copy of the file");
+    if (keep) {
+        rc = check_keep(ckpt, err);
+        cast = bl_cast_encoder(kept_dtype(ckpt));
+    }
+    if (rc == BL_OK)
+        rc = (recast ? bl_plan_recast
+                     : bl_plan_gguf)(&plan, ckpt, keep ? choose_kept : choose_for_gguf, cast, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
                                                              file_type_of(cast), &options, err);
@@ -163,8 +207,12 @@ static bl_status check_options(const struct options *o, const char *input, struc
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
-    if (o->dtype && !bl_cast_encoder_by_name(o->dtype))
+    if (o->dtype && strcmp(o->dtype, "keep") == 0) {
+        if (!bl_cli_has_suffix(o->output, ".gguf"))
+            return bl_fail(err, BL_E_USAGE, "--dtype keep is for .gguf (a .bln keeps every byte)");
+    } else if (o->dtype && !bl_cast_encoder_by_name(o->dtype)) {
         return bl_fail(err, BL_E_USAGE, "--dtype is f32, bf16 or f16, not '%s'", o->dtype);
+    }
     return bl_cli_check_output(o->output, input, err);
 }
 
@@ -174,7 +222,7 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.bln, x.gguf or a folder" },
         { "--dtype", 0, BL_OPTION_STRING, &o.dtype, "TYPE",
-          "f32, bf16 or f16 (default for .gguf: bf16)" },
+          "f32, bf16 or f16 (default for .gguf: bf16), or keep for .gguf" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
         BL_OPTION_THREADS(o.common),

@@ -42,9 +42,16 @@ static void encode_symmetric(void *const out[], const bl_encode_rows *rows, cons
     unsigned char *packed = out[0];
     uint16_t *scales = out[1];
 
-    for (uint64_t i = 0; i < rows->n_rows; i++)
-        bl_int4_group_encode(packed + i * n_cols / 2, scales + i * n_groups,
-                             rows->value + i * n_cols, n_cols, f->group);
+    for (uint64_t i = 0; i < rows->n_rows; i++) {
+        const float *row = rows->value + i * n_cols;
+        unsigned char *codes = packed + i * n_cols / 2;
+
+        if (f->search)
+            bl_int4_group_search(codes, scales + i * n_groups, row, rows->importance, n_cols,
+                                 f->group);
+        else
+            bl_int4_group_encode(codes, scales + i * n_groups, row, n_cols, f->group);
+    }
     if (f->f16)
         scales_to_f16(scales, (size_t)rows->n_rows * n_groups);
 }
@@ -291,7 +298,7 @@ static const struct form forms[N_KINDS][BL_METHOD_COUNT][N_SIZES] = {
 
 static const bl_encoder encoders[N_KINDS][BL_METHOD_COUNT][N_SIZES] = {
     [CT] = OF_KIND(CT, "int4", &ct_ops, 0, FLT_MAX / 2),
-    [CT_ZERO] = OF_KIND(CT_ZERO, "int4 asymmetric", &ct_ops, ROWS, FLT_MAX / 4),
+    [CT_ZERO] = OF_KIND(CT_ZERO, "int4+zero", &ct_ops, ROWS, FLT_MAX / 4),
     [GPTQ] = OF_KIND(GPTQ, "GPTQ int4", &gptq_ops, 0, 7 * 65504.0f),
     [GPTQ_ZERO] = OF_KIND(GPTQ_ZERO, "GPTQ int4", &gptq_ops, ROWS, 7 * 65504.0f),
     [AWQ_ZERO] = OF_KIND(AWQ_ZERO, "AWQ int4", &awq_ops, ROWS, 7 * 65504.0f),

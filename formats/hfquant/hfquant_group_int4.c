@@ -103,7 +103,7 @@ bl_status bl_group_int4(bl_grouping *g, size_t i, size_t stem)
     p->zeros = zeros;
     p->order = order;
     p->n_bytes += g->container->stored[shapes].n_bytes;
-    return finish(g, p, t->name, stem, zeros == BL_NO_PART ? "int4" : "int4 asymmetric", shape[0],
+    return finish(g, p, t->name, stem, zeros == BL_NO_PART ? "int4" : "int4+zero", shape[0],
                   shape[1]);
 }
 
