@@ -87,7 +87,7 @@ static bl_status add_fp8(bl_grouping *g, size_t i)
     const bl_stored *t = &g->container->stored[i];
     const bl_quantization *q = &g->quantization;
     uint64_t rows, cols;
-    size_t scales;
+    size_t scales = BL_NO_PART;
     bl_parts *p;
     bl_status rc;
 
@@ -122,7 +122,7 @@ static bl_status add_int8(bl_grouping *g, size_t i)
     const bl_stored *t = &g->container->stored[i];
     const bl_storage storage = g->quantization.storage;
     const bool ascend = storage == BL_STORAGE_ASCEND_INT8;
-    size_t scales, offsets = BL_NO_PART;
+    size_t scales = BL_NO_PART, offsets = BL_NO_PART;
     bl_parts *p;
     bl_status rc;
 

@@ -78,7 +78,7 @@ bl_status bl_group_int4(bl_grouping *g, size_t i, size_t stem)
     const bl_stored *t = &g->container->stored[i];
     const uint64_t group = g->quantization.block_cols;
     uint64_t shape[2] = { 0 };
-    size_t scales, shapes, zeros, order;
+    size_t scales = BL_NO_PART, shapes = BL_NO_PART, zeros = BL_NO_PART, order = BL_NO_PART;
     bl_status rc = bl_grouping_require(&scales, g, i, stem, ".weight_scale");
     bl_parts *p;
 
@@ -132,7 +132,7 @@ bl_status bl_group_gptq(bl_grouping *g, size_t i, size_t stem)
 {
     const bl_stored *t = &g->container->stored[i];
     uint64_t rows = t->dim[1], cols;
-    size_t scales, zeros, order;
+    size_t scales = BL_NO_PART, zeros = BL_NO_PART, order = BL_NO_PART;
     bl_parts *p;
     bl_status rc;
 
@@ -158,7 +158,7 @@ bl_status bl_group_awq(bl_grouping *g, size_t i, size_t stem)
 {
     const bl_stored *t = &g->container->stored[i];
     uint64_t rows, cols = t->dim[0];
-    size_t scales, zeros;
+    size_t scales = BL_NO_PART, zeros = BL_NO_PART;
     bl_parts *p;
     bl_status rc;
 

@@ -1,6 +1,7 @@
 /*
  * test_layout.c - nano-r1 driven into every folder layout, opened again: which parts there are, what
- * they decode to, what config.json says, and what happens when memory ends on the way.
+ * they decode to, what config.json says, and what happens when memory ends on the way. Its many
+ * lines share what writes and compares folders.
  */
 #include "base/alloc.h"
 #include "base/hash.h"
