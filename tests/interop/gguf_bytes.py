@@ -7,7 +7,7 @@ Every tensor is made again here: FP8 decoded in F32 (value times scale_inv of it
 deepseek2 wants it (experts stacked on the slowest axis, kv_b split per head into k_b, transposed, and v_b), encoded
 by gguf.quants, and compared byte for byte, names and extents included. Matrices must have the type given (default: the
 file's most frequent), norms, router and router bias F32, other tensors are named with --keep. gguf.quants encodes F32,
-F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1. Exit 1 on any difference.
+F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4. Exit 1 on any difference.
 """
 import argparse
 import collections
