@@ -3,22 +3,19 @@
  * or back. The kind of the output follows from its name: x.gguf is an imatrix.
  */
 #include "base/alloc.h"
-#include "base/source.h"
 #include "cli/calibrate_report.h"
 #include "cli/calibrate_sensitivity.h"
 #include "cli/cli.h"
+#include "cli/read_text.h"
 #include "cli/score_plan.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/stats/imatrix.h"
 #include "formats/stats/stats_writer.h"
-#include "model/tokenizer/tokenizer.h"
 #include "quantize/calibrate.h"
 #include "quantize/calibrate_merge.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_TEXT_BYTES = 1 << 30 };
 
 static const uint64_t not_given = UINT64_MAX;
 
@@ -29,43 +26,6 @@ struct options {
     bool resume, merge, imatrix, sensitivity, grouped;
     uint32_t i_part, n_parts;
 };
-
-/* A text as the model sees it. */
-struct text {
-    bl_tokenizer_file *file;
-    bl_tokenizer *tokenizer;
-    bl_tokens tokens;
-    bl_hash128 hash; /* of its bytes */
-};
-
-static void release_text(struct text *t)
-{
-    bl_tokens_release(&t->tokens);
-    bl_tokenizer_free(t->tokenizer);
-    bl_tokenizer_file_free(t->file);
-}
-
-static bl_status open_text(struct text *t, const bl_ckpt *ckpt, const char *path,
-                           struct bl_err *err)
-{
-    char *bytes = NULL;
-    size_t n = 0;
-    bl_status rc = bl_ckpt_tokenizer_file(&t->file, ckpt, err);
-
-    if (rc == BL_OK)
-        rc = bl_tokenizer_new(&t->tokenizer, t->file, err);
-    if (rc == BL_OK)
-        rc = bl_source_read_file(&bytes, &n, path, MAX_TEXT_BYTES, err);
-    if (rc == BL_OK) {
-        t->hash = bl_hash128_of(bytes, n);
-        rc = bl_tokenizer_encode(&t->tokens, t->tokenizer, bytes, n,
-                                 t->file->add_bos ? BL_ENCODE_BOS : 0, err);
-        if (rc == BL_E_FORMAT)
-            bl_err_prefix(err, "%s", path);
-    }
-    bl_free(bytes);
-    return rc;
-}
 
 static bl_status print_plan(const bl_score_plan *plan, const struct options *o, struct bl_err *err)
 {
@@ -98,14 +58,14 @@ static bl_status report(const struct options *o, struct bl_err *err)
     return rc;
 }
 
-static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const struct text *text,
+static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const bl_cli_text *text,
                            struct bl_err *err)
 {
     bl_calibrate_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
                                      .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
                                      .part = o->i_part,
                                      .n_parts = o->n_parts,
-                                     .bos = text->file->add_bos ? text->file->bos : -1,
+                                     .bos = text->bos,
                                      .text = text->hash,
                                      .force = o->common.force,
                                      .run = { .n_threads = (int)o->common.n_threads,
@@ -128,7 +88,7 @@ static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const s
 }
 
 /* On top of statistics that are there, or of those that were just written. */
-static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const struct text *text,
+static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const bl_cli_text *text,
                             struct bl_err *err)
 {
     const bl_probe_options probes = { .from = o->stats ? o->stats : o->output,
@@ -137,7 +97,7 @@ static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const 
                                       .scratch = o->scratch,
                                       .n_tokens = o->probe_tokens,
                                       .ctx = o->ctx == not_given ? 512 : (uint32_t)o->ctx,
-                                      .bos = text->file->add_bos ? text->file->bos : -1,
+                                      .bos = text->bos,
                                       .grouped = o->grouped,
                                       .memory = o->memory,
                                       .n_threads = (int)o->common.n_threads,
@@ -148,7 +108,7 @@ static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const 
 
 static bl_status calibrate(const struct options *o, const char *path, struct bl_err *err)
 {
-    struct text text = { 0 };
+    bl_cli_text text = { 0 };
     bl_ckpt *ckpt = NULL;
     bl_status rc = bl_cli_check_output(o->output, path, err);
 
@@ -157,14 +117,14 @@ static bl_status calibrate(const struct options *o, const char *path, struct bl_
     if (rc == BL_OK)
         rc = bl_ckpt_open(&ckpt, path, err);
     if (rc == BL_OK)
-        rc = open_text(&text, ckpt, o->text, err);
+        rc = bl_cli_read_text(&text, ckpt, o->text, err);
     if (rc == BL_OK && !o->stats)
         rc = run_model(o, ckpt, &text, err);
     if (rc == BL_OK && o->sensitivity && !o->common.dry_run)
         rc = run_probes(o, ckpt, &text, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = report(o, err);
-    release_text(&text);
+    bl_cli_text_release(&text);
     bl_ckpt_close(ckpt);
     return rc;
 }

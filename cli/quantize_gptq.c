@@ -4,15 +4,12 @@
 #include "base/alloc.h"
 #include "base/publish.h"
 #include "base/size.h"
-#include "base/source.h"
+#include "cli/read_text.h"
 #include "model/forward.h"
-#include "model/tokenizer/tokenizer.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-enum { MAX_TEXT_BYTES = 1 << 30 };
 
 bl_status bl_cli_gptq_check(const bl_cli_gptq_options *o, struct bl_err *err)
 {
@@ -30,34 +27,13 @@ bl_status bl_cli_gptq_check(const bl_cli_gptq_options *o, struct bl_err *err)
     return BL_OK;
 }
 
-static bl_status tokenize(bl_tokens *out, bl_tokenizer_file **file, const bl_ckpt *ckpt,
-                          const char *path, struct bl_err *err)
-{
-    bl_tokenizer *tokenizer = NULL;
-    char *text = NULL;
-    size_t n = 0;
-    bl_status rc = bl_ckpt_tokenizer_file(file, ckpt, err);
-
-    if (rc == BL_OK)
-        rc = bl_tokenizer_new(&tokenizer, *file, err);
-    if (rc == BL_OK)
-        rc = bl_source_read_file(&text, &n, path, MAX_TEXT_BYTES, err);
-    if (rc == BL_OK)
-        rc =
-            bl_tokenizer_encode(out, tokenizer, text, n, (*file)->add_bos ? BL_ENCODE_BOS : 0, err);
-    bl_tokenizer_free(tokenizer);
-    bl_free(text);
-    return rc;
-}
-
 /* Sequences of ctx tokens, each beginning with BOS where the model wants one; the rest is dropped. */
 static bl_status make_sequences(bl_cli_gptq *g, bl_gptq_options *run, const bl_ckpt *ckpt,
                                 const bl_cli_gptq_options *o, struct bl_err *err)
 {
-    bl_tokenizer_file *file = NULL;
-    bl_tokens tokens = { 0 };
-    bl_status rc = tokenize(&tokens, &file, ckpt, o->text, err);
-    uint64_t n = o->max_tokens ? bl_min_u64(o->max_tokens, tokens.n) : tokens.n;
+    bl_cli_text text = { 0 };
+    bl_status rc = bl_cli_read_text(&text, ckpt, o->text, err);
+    uint64_t n = o->max_tokens ? bl_min_u64(o->max_tokens, text.tokens.n) : text.tokens.n;
 
     run->n_positions = (uint32_t)o->ctx;
     run->n_seqs = (uint32_t)bl_min_u64(n / o->ctx, UINT32_MAX);
@@ -70,13 +46,12 @@ static bl_status make_sequences(bl_cli_gptq *g, bl_gptq_options *run, const bl_c
         rc = g->token ? BL_OK : bl_fail_nomem(err, "tokens");
     }
     if (rc == BL_OK) {
-        memcpy(g->token, tokens.id, (size_t)n * sizeof(*g->token));
-        for (uint64_t i = 0; i < n && file->add_bos; i += o->ctx)
-            g->token[i] = (int32_t)file->bos;
+        memcpy(g->token, text.tokens.id, (size_t)n * sizeof(*g->token));
+        for (uint64_t i = 0; i < n && text.bos >= 0; i += o->ctx)
+            g->token[i] = (int32_t)text.bos;
         run->token = g->token;
     }
-    bl_tokens_release(&tokens);
-    bl_tokenizer_file_free(file);
+    bl_cli_text_release(&text);
     return rc;
 }
 

@@ -3,12 +3,12 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "base/source.h"
+#include "cli/read_text.h"
 #include "formats/bln/bln_reader.h"
 
 #include <string.h>
 
-enum { MAX_TEXT_BYTES = 1 << 30, DEFAULT_ACTIVATIONS = 512 /* tokens */ };
+enum { DEFAULT_ACTIVATIONS = 512 /* tokens */ };
 
 /* What is run: the reference and the model, or the model alone. */
 static const bl_ckpt *base_of(const bl_verify_report *report)
@@ -56,20 +56,17 @@ static bl_status need_tokenizer(bl_verify_inputs *in, const bl_verify_report *re
     return rc == BL_E_FORMAT && report->check.n_faults > 0 ? BL_OK : rc;
 }
 
-/* Token ids of a text file, BOS in front where the tokenizer adds it. */
+/* Token ids of a text file. */
 static bl_status tokenize_file(bl_tokens *out, const bl_verify_inputs *in, const char *path,
                                struct bl_err *err)
 {
-    char *text = NULL;
-    size_t n = 0;
-    bl_status rc = bl_source_read_file(&text, &n, path, MAX_TEXT_BYTES, err);
+    bl_cli_text text = { 0 };
+    bl_status rc = bl_cli_tokenize_file(&text, in->tokenizer, in->file, path, err);
 
     if (rc == BL_OK)
-        rc = bl_tokenizer_encode(out, in->tokenizer, text, n, in->file->add_bos ? BL_ENCODE_BOS : 0,
-                                 err);
-    if (rc == BL_E_FORMAT)
-        bl_err_prefix(err, "%s", path);
-    bl_free(text);
+        *out = text.tokens;
+    else
+        bl_cli_text_release(&text);
     return rc;
 }
 
