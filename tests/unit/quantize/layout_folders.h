@@ -87,8 +87,10 @@ static inline char *read_file(const char *path)
 static inline float *values_of(const bl_ckpt *ckpt, const bl_tensor *t)
 {
     struct bl_err err = { 0 };
-    float *x = bl_alloc((size_t)t->n_values, sizeof(*x));
+    float *x;
 
+    assert_non_null(t);
+    x = bl_alloc((size_t)t->n_values, sizeof(*x));
     assert_non_null(x);
     if (bl_ckpt_read_rows(ckpt, t, 0, t->n_rows, x, &err) != BL_OK)
         fail_msg("%s", err.text);
