@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "formats/bln/bln_reader.h"
+#include "tests/unit/corpus.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,23 +80,8 @@ static void check_file(const char *name, const char *said)
 
 static void gives_every_file_of_the_corpus_its_verdict(void **state)
 {
-    FILE *f = fopen(FOLDER "expected.tsv", "r");
-    char line[256];
-    int n = 0;
-
     (void)state;
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        char *said = strchr(line, '\t');
-
-        assert_non_null(said);
-        *said++ = '\0';
-        said[strcspn(said, "\n")] = '\0';
-        check_file(line, said);
-        n++;
-    }
-    fclose(f);
-    assert_true(n > 100);
+    assert_true(corpus_for_each(FOLDER "expected.tsv", check_file) > 100);
 }
 
 static unsigned char *read_corpus_file(const char *path, size_t *n)

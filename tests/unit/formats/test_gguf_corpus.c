@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 #include "formats/gguf/gguf_reader.h"
+#include "tests/unit/corpus.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,23 +77,8 @@ static void check_file(const char *name, const char *said)
 
 static void gives_every_file_of_the_corpus_its_verdict(void **state)
 {
-    FILE *f = fopen(FOLDER "expected.tsv", "r");
-    char line[256];
-    int n = 0;
-
     (void)state;
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        char *said = strchr(line, '\t');
-
-        assert_non_null(said);
-        *said++ = '\0';
-        said[strcspn(said, "\n")] = '\0';
-        check_file(line, said);
-        n++;
-    }
-    fclose(f);
-    assert_true(n > 90);
+    assert_true(corpus_for_each(FOLDER "expected.tsv", check_file) > 90);
 }
 
 static bl_status open_bytes(bl_container **out, const void *bytes, size_t n, struct bl_err *err)

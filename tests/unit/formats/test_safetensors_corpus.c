@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "formats/safetensors/safetensors_reader.h"
+#include "tests/unit/corpus.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,23 +71,8 @@ static void check_file(const char *name, const char *said)
 
 static void gives_every_file_of_the_corpus_its_verdict(void **state)
 {
-    FILE *f = fopen(FOLDER "expected.tsv", "r");
-    char line[256];
-    int n = 0;
-
     (void)state;
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        char *said = strchr(line, '\t');
-
-        assert_non_null(said);
-        *said++ = '\0';
-        said[strcspn(said, "\n")] = '\0';
-        check_file(line, said);
-        n++;
-    }
-    fclose(f);
-    assert_true(n > 80);
+    assert_true(corpus_for_each(FOLDER "expected.tsv", check_file) > 80);
 }
 
 /* The bytes of a good file in memory, cut at every length: only the whole is a file. */

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/source.h"
 #include "formats/stats/stats.h"
+#include "tests/unit/corpus.h"
 #include "tests/unit/formats/stats_read_all.h"
 
 #include <setjmp.h>
@@ -51,23 +52,8 @@ static void check_file(const char *name, const char *said)
 
 static void gives_every_file_of_the_corpus_its_verdict(void **state)
 {
-    FILE *f = fopen(FOLDER "expected.tsv", "r");
-    char line[256];
-    int n = 0;
-
     (void)state;
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        char *said = strchr(line, '\t');
-
-        assert_non_null(said);
-        *said++ = '\0';
-        said[strcspn(said, "\n")] = '\0';
-        check_file(line, said);
-        n++;
-    }
-    fclose(f);
-    assert_true(n > 80);
+    assert_true(corpus_for_each(FOLDER "expected.tsv", check_file) > 80);
 }
 
 static bl_stats *open_stats(const char *path)
