@@ -41,9 +41,9 @@ static bl_status write_gguf(const char *path, const char *type_name, int n_threa
     char head[] = "output.weight";
     bl_tensor_rule rule = { head, BL_Q8_0, false };
     const bl_tensor_rules rules = { &rule, 1 };
-    bl_policy policy = {
-        .recipe = bl_recipe_by_name(type_name), .rules = &rules, .method = BL_METHOD_PLAIN
-    };
+    bl_policy policy = { .recipe = bl_recipe_by_name(type_name),
+                         .rules = &rules,
+                         .method = BL_METHOD_PLAIN };
     const bl_write_options options = { .n_threads = n_threads, .label = "test" };
     bl_ckpt *ckpt = NULL;
     bl_plan plan = { 0 };
