@@ -89,7 +89,10 @@ static inline float *values_of(const bl_ckpt *ckpt, const bl_tensor *t)
     struct bl_err err = { 0 };
     float *x;
 
-    assert_non_null(t);
+    if (!t) {
+        fail_msg("a tensor is missing in %s", bl_ckpt_container(ckpt)->path);
+        return NULL;
+    }
     x = bl_alloc((size_t)t->n_values, sizeof(*x));
     assert_non_null(x);
     if (bl_ckpt_read_rows(ckpt, t, 0, t->n_rows, x, &err) != BL_OK)
