@@ -24,9 +24,10 @@ static const bl_command commands[] = {
       "Run a text through the model and keep what quantization and pruning want to know of every\n"
       "layer and expert; add up what several machines kept; read and write llama.cpp's imatrix.",
       bl_cmd_calibrate },
-    { "quantize", "MODEL -o OUT --type q8_0|q4_0|int4",
-      "Write the model with fewer bits a weight, in one pass: x.gguf (q8_0, q4_0) or a folder for\n"
-      "vLLM and transformers (int4: compressed-tensors, symmetric, groups of 128).",
+    { "quantize", "MODEL -o OUT --type TYPE | --size SIZE | --bpw X | --fit SIZE",
+      "Write the model with fewer bits a weight, in one pass: x.gguf by a recipe or in a given "
+      "size,\n"
+      "or a folder for vLLM, transformers or Ascend.",
       bl_cmd_quantize },
     { "verify",
       "MODEL [--against REF | --logits FILE] [--text FILE] [--choices FILE] [--report FILE]",

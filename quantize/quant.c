@@ -81,9 +81,10 @@ SEARCH(q2_k, BL_Q2_K)
 /* name, type, block, largest magnitude, plain, search, codes, put_codes */
 #define QUANT(user, label, type, len, most, plain, search, levels, put)                            \
     {                                                                                              \
-        (user), (type),                                                                            \
-            { ENCODER(label, type, len, most, plain), ENCODER(label, type, len, most, search) },   \
-            (levels), (put)                                                                        \
+        .name = (user), .dtype = (type), .n_levels = (levels),                                     \
+        .encoder = { ENCODER(label, type, len, most, plain),                                       \
+                     ENCODER(label, type, len, most, search) },                                    \
+        .put_codes = (put)                                                                         \
     }
 
 static const bl_quant table[] = {

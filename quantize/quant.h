@@ -16,8 +16,8 @@ typedef enum bl_method {
 typedef struct bl_quant {
     const char *name; /* "q4_k" */
     bl_dtype dtype;
-    bl_encoder encoder[BL_METHOD_COUNT]; /* both with the name "Q4_K" */
     uint32_t n_levels;                   /* codes of an element: 0 to n_levels - 1 */
+    bl_encoder encoder[BL_METHOD_COUNT]; /* both with the name "Q4_K" */
     /* Replace the codes of one block, element order; its scales stay. NULL: not for GPTQ. */
     void (*put_codes)(void *block, const uint8_t *code);
 } bl_quant;
