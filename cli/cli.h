@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "convert/job.h"
+#include "formats/json/json_writer.h"
 #include "quantize/budget_plan.h"
 
 #include <stdbool.h>
@@ -100,8 +101,8 @@ BL_MUST_USE bl_status bl_cli_print(const bl_text *text, struct bl_err *err);
 /* What was written, or with --dry-run would be. */
 BL_MUST_USE bl_status bl_cli_print_plan(const bl_plan *plan, const char *output,
                                         struct bl_err *err);
-BL_MUST_USE bl_status bl_cli_print_plan_json(const bl_plan *plan, const char *output,
-                                             struct bl_err *err);
+/* The same as members of a JSON object, every tensor too. */
+void bl_cli_put_plan_json(bl_json_writer *w, const bl_plan *plan, const char *output);
 
 /* What a solved bit budget chose, and would cost. */
 BL_MUST_USE bl_status bl_cli_print_allocation(const bl_allocation *allocation, const char *output,

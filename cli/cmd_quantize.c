@@ -26,9 +26,35 @@ bl_status bl_quantize_open_stats(bl_stats **out, const bl_quantize_options *o, c
     return BL_OK;
 }
 
-bl_status bl_quantize_print(const bl_quantize_options *o, const bl_plan *plan, struct bl_err *err)
+static bl_status print_json(const bl_quantize_options *o, const bl_plan *plan,
+                            const bl_cli_gptq *gptq, struct bl_err *err)
 {
-    return (o->common.json ? bl_cli_print_plan_json : bl_cli_print_plan)(plan, o->output, err);
+    bl_text out = { 0 };
+    bl_json_writer w = { .text = &out };
+    bl_status rc;
+
+    bl_json_begin_object(&w);
+    bl_cli_put_plan_json(&w, plan, o->output);
+    if (gptq->run)
+        bl_cli_gptq_put_json(&w, gptq);
+    bl_json_end_object(&w);
+    bl_text_puts(&out, "\n");
+    rc = bl_cli_print(&out, err);
+    bl_text_release(&out);
+    return rc;
+}
+
+bl_status bl_quantize_finish(const bl_quantize_options *o, const bl_plan *plan, bl_cli_gptq *gptq,
+                             struct bl_err *err)
+{
+    bl_status rc =
+        o->common.json ? print_json(o, plan, gptq, err) : bl_cli_print_plan(plan, o->output, err);
+
+    if (rc == BL_OK && gptq->run && !o->common.json && !o->common.dry_run)
+        rc = bl_cli_gptq_print(gptq, err);
+    if (rc == BL_OK && gptq->run && !o->common.dry_run)
+        rc = bl_gptq_end(gptq->run, err);
+    return rc;
 }
 
 static bl_status run(const bl_quantize_options *o, const bl_ckpt *ckpt, struct bl_err *err)

@@ -5,7 +5,6 @@
 #include "cli/cli.h"
 
 #include "convert/loss.h"
-#include "formats/json/json_writer.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -145,32 +144,23 @@ static void put_json_tensors(bl_json_writer *w, const bl_plan *plan)
     bl_json_end_array(w);
 }
 
-bl_status bl_cli_print_plan_json(const bl_plan *plan, const char *output, struct bl_err *err)
+void bl_cli_put_plan_json(bl_json_writer *w, const bl_plan *plan, const char *output)
 {
     struct kinds k = { 0 };
-    bl_text out = { 0 };
-    bl_json_writer w = { .text = &out };
-    bl_status rc;
 
     collect(&k, plan);
-    bl_json_begin_object(&w);
-    bl_json_pair_string(&w, "output", output);
-    put_json_kind(&w, &k.total);
-    bl_json_put_key(&w, "roles");
-    bl_json_begin_array(&w);
+    bl_json_pair_string(w, "output", output);
+    put_json_kind(w, &k.total);
+    bl_json_put_key(w, "roles");
+    bl_json_begin_array(w);
     for (size_t i = 0; i < k.n; i++) {
-        bl_json_begin_object(&w);
-        bl_json_pair_string(&w, "role", bl_role_name(k.kind[i].role));
-        bl_json_pair_string(&w, "type", k.kind[i].type);
-        bl_json_pair_u64(&w, "tensors", k.kind[i].n_tensors);
-        put_json_kind(&w, &k.kind[i]);
-        bl_json_end_object(&w);
+        bl_json_begin_object(w);
+        bl_json_pair_string(w, "role", bl_role_name(k.kind[i].role));
+        bl_json_pair_string(w, "type", k.kind[i].type);
+        bl_json_pair_u64(w, "tensors", k.kind[i].n_tensors);
+        put_json_kind(w, &k.kind[i]);
+        bl_json_end_object(w);
     }
-    bl_json_end_array(&w);
-    put_json_tensors(&w, plan);
-    bl_json_end_object(&w);
-    bl_text_puts(&out, "\n");
-    rc = bl_cli_print(&out, err);
-    bl_text_release(&out);
-    return rc;
+    bl_json_end_array(w);
+    put_json_tensors(w, plan);
 }

@@ -30,9 +30,7 @@ bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckp
     if (rc == BL_OK && !o->common.dry_run)
         rc = bl_layout_write(o->output, ckpt, &plan, &o->layout, &options, err);
     if (rc == BL_OK)
-        rc = bl_quantize_print(o, &plan, err);
-    if (rc == BL_OK && o->gptq.wanted && !o->common.dry_run)
-        rc = bl_cli_gptq_end(&gptq, &o->common, err);
+        rc = bl_quantize_finish(o, &plan, &gptq, err);
     bl_cli_gptq_release(&gptq);
     bl_plan_release(&plan);
     bl_stats_close(stats);

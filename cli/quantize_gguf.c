@@ -144,11 +144,7 @@ static bl_status run(struct run *r, struct bl_err *err)
     if (rc == BL_OK && o->common.dry_run && bl_quantize_has_budget(o))
         return (o->common.json ? bl_cli_print_allocation_json
                                : bl_cli_print_allocation)(&r->allocation, o->output, err);
-    if (rc == BL_OK)
-        rc = bl_quantize_print(o, &r->plan, err);
-    if (rc == BL_OK && o->gptq.wanted && !o->common.dry_run)
-        rc = bl_cli_gptq_end(&r->gptq, &o->common, err);
-    return rc;
+    return rc == BL_OK ? bl_quantize_finish(o, &r->plan, &r->gptq, err) : rc;
 }
 
 bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt *ckpt,

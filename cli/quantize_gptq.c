@@ -114,14 +114,12 @@ static void put_count(bl_text *out, const char *role, const bl_gptq_count *c)
         bl_text_printf(out, " %9s %9s\n", "-", "-");
 }
 
-bl_status bl_cli_gptq_end(bl_cli_gptq *g, const bl_common *common, struct bl_err *err)
+bl_status bl_cli_gptq_print(const bl_cli_gptq *g, struct bl_err *err)
 {
     const bl_gptq_report *r = bl_gptq_report_of(g->run);
     bl_text out = { 0 };
-    bl_status rc = bl_gptq_end(g->run, err);
+    bl_status rc;
 
-    if (rc != BL_OK || common->json)
-        return rc;
     bl_text_printf(&out, "\n%-14s %9s %9s %9s %9s %9s %9s\n", "gptq", "matrices", "taken",
                    "no tokens", "no factor", "error", "each");
     for (int i = 0; i < BL_ROLE_COUNT; i++)
@@ -136,6 +134,35 @@ bl_status bl_cli_gptq_end(bl_cli_gptq *g, const bl_common *common, struct bl_err
     rc = bl_cli_print(&out, err);
     bl_text_release(&out);
     return rc;
+}
+
+static void put_json_count(bl_json_writer *w, const char *role, const bl_gptq_count *c)
+{
+    bl_json_begin_object(w);
+    bl_json_pair_string(w, "role", role);
+    bl_json_pair_u64(w, "matrices", c->n_matrices);
+    bl_json_pair_u64(w, "taken", c->n_accepted);
+    bl_json_pair_u64(w, "no_tokens", c->n_unjudged);
+    bl_json_pair_u64(w, "no_factor", c->n_unfactored);
+    bl_json_pair_f64(w, "search_error", c->search_error);
+    bl_json_pair_f64(w, "gptq_error", c->gptq_error);
+    bl_json_end_object(w);
+}
+
+void bl_cli_gptq_put_json(bl_json_writer *w, const bl_cli_gptq *g)
+{
+    const bl_gptq_report *r = bl_gptq_report_of(g->run);
+
+    bl_json_put_key(w, "gptq");
+    bl_json_begin_object(w);
+    bl_json_pair_u64(w, "layers_before", r->n_layers_before);
+    bl_json_put_key(w, "roles");
+    bl_json_begin_array(w);
+    for (int i = 0; i < BL_ROLE_COUNT; i++)
+        if (r->role[i].n_matrices > 0)
+            put_json_count(w, bl_role_name((bl_role)i), &r->role[i]);
+    bl_json_end_array(w);
+    bl_json_end_object(w);
 }
 
 void bl_cli_gptq_release(bl_cli_gptq *gptq)

@@ -44,9 +44,9 @@ typedef struct bl_cli_gptq {
 BL_MUST_USE bl_status bl_cli_gptq_run(bl_cli_gptq *gptq, const bl_ckpt *ckpt, bl_plan *plan,
                                       const bl_cli_gptq_options *options, const bl_common *common,
                                       const char *output, struct bl_err *err);
-/* The output is written: scratch files go; what was gained is printed, but not with --json. */
-BL_MUST_USE bl_status bl_cli_gptq_end(bl_cli_gptq *gptq, const bl_common *common,
-                                      struct bl_err *err);
+/* What was gained, as a table, and as the member "gptq" of a JSON object. */
+BL_MUST_USE bl_status bl_cli_gptq_print(const bl_cli_gptq *gptq, struct bl_err *err);
+void bl_cli_gptq_put_json(bl_json_writer *w, const bl_cli_gptq *gptq);
 void bl_cli_gptq_release(bl_cli_gptq *gptq);
 
 #endif

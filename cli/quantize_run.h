@@ -47,8 +47,8 @@ BL_MUST_USE bl_status bl_quantize_to_gguf(const bl_quantize_options *options, co
 BL_MUST_USE bl_status bl_quantize_to_folder(const bl_quantize_options *options, const bl_ckpt *ckpt,
                                             const char *requantized_from, struct bl_err *err);
 
-/* What was written, or with --dry-run would be. */
-BL_MUST_USE bl_status bl_quantize_print(const bl_quantize_options *options, const bl_plan *plan,
-                                        struct bl_err *err);
+/* Print what was written, or with --dry-run would be; GPTQ's scratch files go. */
+BL_MUST_USE bl_status bl_quantize_finish(const bl_quantize_options *options, const bl_plan *plan,
+                                         bl_cli_gptq *gptq, struct bl_err *err);
 
 #endif
