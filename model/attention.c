@@ -108,14 +108,6 @@ bl_status bl_attention_output(bl_block *block, const float *out, uint32_t layer,
 {
     const bl_network *net = weights->network;
     size_t n = net->n_heads * (size_t)net->v_dim, hidden = block->hidden_size;
-    const bl_activation seen = { .tap = BL_TAP_ATTENTION_HEADS,
-                                 .layer = layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = n,
-                                 .ld = n,
-                                 .value = out };
     bl_linear l = { .y = block->hidden,
                     .ldy = hidden,
                     .x = out,
@@ -123,7 +115,7 @@ bl_status bl_attention_output(bl_block *block, const float *out, uint32_t layer,
                     .n_tokens = block->n_tokens,
                     .n_rows = hidden,
                     .add = true };
-    bl_status rc = bl_taps_show(taps, &seen, err);
+    bl_status rc = bl_taps_show_block(taps, BL_TAP_ATTENTION_HEADS, layer, block, out, n, err);
 
     if (rc == BL_OK)
         rc = bl_weights_find(&l.weight, weights, layer, "self_attn.o_proj.weight", hidden, n, err);

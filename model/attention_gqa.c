@@ -129,13 +129,6 @@ static bl_status prepare(struct gqa *g, struct bl_err *err)
 {
     const bl_network *net = g->net;
     size_t hidden = g->block->hidden_size, n_tokens = g->block->n_tokens;
-    bl_activation seen = { .tap = BL_TAP_ATTENTION_INPUT,
-                           .layer = g->layer,
-                           .expert = -1,
-                           .first = g->block->first,
-                           .n_rows = n_tokens,
-                           .n_cols = hidden,
-                           .ld = hidden };
     bl_status rc = bl_rope_init(&g->rope, net->rope_dim, net->config->rope_interleaved,
                                 net->inv_freq, net->rope_magnitude, g->block->n_positions, err);
 
@@ -144,9 +137,9 @@ static bl_status prepare(struct gqa *g, struct bl_err *err)
     g->x = bl_alloc(n_tokens, hidden * sizeof(*g->x));
     rc = g->x ? bl_norm_block(g->x, g->block, g->layer, "input_layernorm.weight", g->weights, err)
               : bl_fail_nomem(err, "attention");
-    seen.value = g->x;
     if (rc == BL_OK)
-        rc = bl_taps_show(g->taps, &seen, err);
+        rc = bl_taps_show_block(g->taps, BL_TAP_ATTENTION_INPUT, g->layer, g->block, g->x, hidden,
+                                err);
     if (rc == BL_OK)
         rc = open_projection(&g->q, g, g->group * net->heads_per_kv, err);
     if (rc == BL_OK)

@@ -99,20 +99,13 @@ static bl_status make_latents(struct mla *m, struct bl_err *err)
 {
     const bl_config *c = m->config;
     size_t hidden = c->hidden_size;
-    bl_activation seen = { .tap = BL_TAP_ATTENTION_INPUT,
-                           .layer = m->layer,
-                           .expert = -1,
-                           .first = m->block->first,
-                           .n_rows = m->n_tokens,
-                           .n_cols = hidden,
-                           .ld = hidden };
     bl_status rc = allocate(&m->x, m->n_tokens, hidden, err);
 
     if (rc == BL_OK)
         rc = bl_norm_block(m->x, m->block, m->layer, "input_layernorm.weight", m->weights, err);
-    seen.value = m->x;
     if (rc == BL_OK)
-        rc = bl_taps_show(m->taps, &seen, err);
+        rc = bl_taps_show_block(m->taps, BL_TAP_ATTENTION_INPUT, m->layer, m->block, m->x, hidden,
+                                err);
     if (rc == BL_OK)
         rc = allocate(&m->latent, m->n_tokens, m->ld_latent, err);
     if (rc == BL_OK)

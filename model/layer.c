@@ -25,15 +25,8 @@ struct step {
 static bl_status attend(void *context, bl_block *block, struct bl_err *err)
 {
     const struct step *s = context;
-    const bl_activation seen = { .tap = BL_TAP_LAYER_INPUT,
-                                 .layer = s->layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = block->hidden_size,
-                                 .ld = block->hidden_size,
-                                 .value = block->hidden };
-    bl_status rc = bl_taps_show(s->taps, &seen, err);
+    bl_status rc = bl_taps_show_block(s->taps, BL_TAP_LAYER_INPUT, s->layer, block, block->hidden,
+                                      block->hidden_size, err);
 
     if (rc != BL_OK)
         return rc;
@@ -60,30 +53,16 @@ static bl_status check_finite(const struct step *s, const bl_block *block, struc
 /* The layer is done for these tokens. */
 static bl_status finish(const struct step *s, const bl_block *block, struct bl_err *err)
 {
-    const bl_activation seen = { .tap = BL_TAP_HIDDEN,
-                                 .layer = s->layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = block->hidden_size,
-                                 .ld = block->hidden_size,
-                                 .value = block->hidden };
     bl_status rc = check_finite(s, block, err);
 
-    return rc == BL_OK ? bl_taps_show(s->taps, &seen, err) : rc;
+    return rc == BL_OK ? bl_taps_show_block(s->taps, BL_TAP_HIDDEN, s->layer, block, block->hidden,
+                                            block->hidden_size, err)
+                       : rc;
 }
 
 static bl_status dense_block(void *context, bl_block *block, struct bl_err *err)
 {
     const struct step *s = context;
-    const bl_activation seen = { .tap = BL_TAP_FFN_INPUT,
-                                 .layer = s->layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = block->hidden_size,
-                                 .ld = block->hidden_size,
-                                 .value = s->x };
     bl_mlp mlp = { .prefix = "mlp.",
                    .layer = s->layer,
                    .width = s->weights->network->config->intermediate_size,
@@ -97,7 +76,8 @@ static bl_status dense_block(void *context, bl_block *block, struct bl_err *err)
         bl_norm_block(s->x, block, s->layer, "post_attention_layernorm.weight", s->weights, err);
 
     if (rc == BL_OK)
-        rc = bl_taps_show(s->taps, &seen, err);
+        rc = bl_taps_show_block(s->taps, BL_TAP_FFN_INPUT, s->layer, block, s->x,
+                                block->hidden_size, err);
     if (rc == BL_OK)
         rc = bl_mlp_run(&mlp, s->weights, s->taps, err);
     return rc == BL_OK ? finish(s, block, err) : rc;

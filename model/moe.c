@@ -138,36 +138,23 @@ static float *x_of_block(const bl_moe *m, const bl_block *block)
 /* The residual stream of a block, before the experts or after the routed ones. */
 static bl_status show_hidden(const bl_moe *m, const bl_block *block, bl_tap tap, struct bl_err *err)
 {
-    const bl_activation seen = { .tap = tap,
-                                 .layer = m->layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = block->hidden_size,
-                                 .ld = block->hidden_size,
-                                 .value = block->hidden };
-
-    return bl_taps_show(m->taps, &seen, err);
+    return bl_taps_show_block(m->taps, tap, m->layer, block, block->hidden, block->hidden_size,
+                              err);
 }
 
 static bl_status normalise(bl_moe *m, const bl_block *block, struct bl_err *err)
 {
     float *x = x_of_block(m, block);
-    const bl_activation seen = { .tap = BL_TAP_FFN_INPUT,
-                                 .layer = m->layer,
-                                 .expert = -1,
-                                 .first = block->first,
-                                 .n_rows = block->n_tokens,
-                                 .n_cols = block->hidden_size,
-                                 .ld = block->hidden_size,
-                                 .value = x };
     bl_status rc = show_hidden(m, block, BL_TAP_MOE_RESIDUAL, err);
 
     if (rc == BL_OK)
         rc = bl_norm_block(x, block, m->layer, "post_attention_layernorm.weight", &m->weights, err);
     if (rc == BL_OK && m->x.file)
         rc = bl_matrix_write(&m->x, block->first, block->n_tokens, x, err);
-    return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
+    if (rc != BL_OK)
+        return rc;
+    return bl_taps_show_block(m->taps, BL_TAP_FFN_INPUT, m->layer, block, x, block->hidden_size,
+                              err);
 }
 
 struct choosing {

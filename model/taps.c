@@ -12,3 +12,18 @@ bl_status bl_taps_show(const bl_taps *taps, const bl_activation *activation, str
         return BL_OK;
     return taps->fn(taps->context, activation, err);
 }
+
+bl_status bl_taps_show_block(const bl_taps *taps, bl_tap tap, uint32_t layer, const bl_block *block,
+                             const float *value, size_t n_cols, struct bl_err *err)
+{
+    const bl_activation activation = { .tap = tap,
+                                       .layer = layer,
+                                       .expert = -1,
+                                       .first = block->first,
+                                       .n_rows = block->n_tokens,
+                                       .n_cols = n_cols,
+                                       .ld = n_cols,
+                                       .value = value };
+
+    return bl_taps_show(taps, &activation, err);
+}

@@ -9,6 +9,7 @@
 #define BL_MODEL_TAPS_H
 
 #include "base/err.h"
+#include "model/block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,5 +63,10 @@ bool bl_taps_want(const bl_taps *taps, bl_tap tap);
 /* Hand the activation out if it is wanted; taps may be NULL. */
 BL_MUST_USE bl_status bl_taps_show(const bl_taps *taps, const bl_activation *activation,
                                    struct bl_err *err);
+
+/* The same for value[n_tokens][n_cols] of a block's tokens, in which no expert is. */
+BL_MUST_USE bl_status bl_taps_show_block(const bl_taps *taps, bl_tap tap, uint32_t layer,
+                                         const bl_block *block, const float *value, size_t n_cols,
+                                         struct bl_err *err);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "../golden_records.h"
 #include "../layout_container.h"
+#include "tests/unit/corpus.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,31 +104,10 @@ static void check_file(const char *name, const char *said)
     assert_int_equal(bl_alloc_live(), live);
 }
 
-/* Name and words of each line of the list. */
-static int for_each_file(void (*check)(const char *name, const char *said))
-{
-    FILE *f = fopen(FOLDER "expected.tsv", "r");
-    char line[256];
-    int n = 0;
-
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        char *said = strchr(line, '\t');
-
-        assert_non_null(said);
-        *said++ = '\0';
-        said[strcspn(said, "\n")] = '\0';
-        check(line, said);
-        n++;
-    }
-    fclose(f);
-    return n;
-}
-
 static void gives_every_folder_of_the_corpus_its_verdict(void **state)
 {
     (void)state;
-    assert_true(for_each_file(check_file) >= 90);
+    assert_true(corpus_for_each(FOLDER "expected.tsv", check_file) >= 90);
 }
 
 /* Memory may end at any allocation: an error that says so, and nothing stays. */
@@ -164,7 +144,7 @@ static void sweep_file(const char *name, const char *said)
 static void survives_the_end_of_memory_at_any_allocation(void **state)
 {
     (void)state;
-    for_each_file(sweep_file);
+    corpus_for_each(FOLDER "expected.tsv", sweep_file);
 }
 
 int main(void)
