@@ -2,81 +2,31 @@
  * bench_search.c - what the searching encoders cost and gain, one thread: nanoseconds a weight (time
  * of this thread, best of three) of plain and of search with importance, and the weighted error of
  * search over that of plain, on 128 rows of 7168 values like those of a trained matrix. Arguments:
- * names of the types to measure. Prints, never fails on a time; for the peer time
- * `llama-quantize --pure --imatrix` on a model of known size.
+ * names of the types to measure. Prints, never fails on a time.
+ *
+ * Beside llama.cpp's library, on the same rows with the same importance (GGML: its build folder):
+ *
+ *     cc -std=c17 -O3 -D_GNU_SOURCE -DBL_GGML -I . tests/bench/bench_search.c -o bench_search_ggml \
+ *        build/libbl_quantize.a build/libbl_verify.a build/libbl_convert.a build/libbl_model.a \
+ *        build/libbl_formats.a build/libbl_base.a GGML/src/libggml-base.a -lstdc++ -fopenmp -lm \
+ *        -lcjson -lopenblas -lpcre2-8 -lcrypto -lutf8proc -lxxhash -lzstd -lz
  */
 #include "base/alloc.h"
-#include "formats/block/q2_k.h"
-#include "formats/block/q4_1.h"
-#include "formats/block/q4_k.h"
-#include "formats/block/q5_1.h"
-#include "formats/block/q5_k.h"
-#include "formats/dtype/float_bits.h"
-#include "quantize/encode_int4_zero.h"
-#include "quantize/encode_q2_k.h"
-#include "quantize/encode_q4_1.h"
-#include "quantize/encode_q4_k.h"
-#include "quantize/encode_q5_1.h"
-#include "quantize/encode_q5_k.h"
+#include "quantize/quant.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-enum { ROWS = 128, COLS = 7168, REPEATS = 3, ROW_BYTES = COLS };
+enum { ROWS = 128, COLS = 7168, REPEATS = 3, ROW_BYTES = 2 * COLS };
 
-struct type {
-    const char *name;
-    void (*encode)(void *out, const float *x, size_t n);
-    void (*search)(void *out, const float *row, const float *importance, size_t n_cols);
-    void (*decode)(float *out, const void *in, size_t n);
-};
+#ifdef BL_GGML
+size_t ggml_quantize_chunk(int type, const float *src, void *dst, int64_t start, int64_t nrows,
+                           int64_t n_per_row, const float *imatrix);
+#endif
 
-/* A row of int4: codes, then scales, then zero points. */
-enum { GROUP = 128, SCALES_AT = COLS / 2, ZEROS_AT = SCALES_AT + COLS / GROUP * 2 };
-
-static bl_int4_zero_row int4_row(void *out)
-{
-    unsigned char *to = out;
-
-    return (bl_int4_zero_row){ to, (uint16_t *)out + SCALES_AT / 2, to + ZEROS_AT };
-}
-
-static void int4_encode(void *out, const float *x, size_t n)
-{
-    bl_int4_zero_row to = int4_row(out);
-
-    bl_int4_zero_encode(&to, x, n, GROUP, 0);
-}
-
-static void int4_search(void *out, const float *row, const float *importance, size_t n_cols)
-{
-    bl_int4_zero_row to = int4_row(out);
-
-    bl_int4_zero_search(&to, row, importance, n_cols, GROUP, 0);
-}
-
-static void int4_decode(float *out, const void *in, size_t n)
-{
-    const unsigned char *p = in;
-
-    for (size_t i = 0; i < n; i++) {
-        size_t group = i / GROUP;
-        int steps = (p[i / 2] >> (i % 2 * 4) & 15) - p[ZEROS_AT + group];
-
-        out[i] = (float)steps * bl_f32_from_bf16(bl_load_u16(p + SCALES_AT + group * 2));
-    }
-}
-
-static const struct type types[] = {
-    { "q4_k", bl_q4_k_encode, bl_q4_k_search, bl_q4_k_to_f32 },
-    { "q5_k", bl_q5_k_encode, bl_q5_k_search, bl_q5_k_to_f32 },
-    { "q2_k", bl_q2_k_encode, bl_q2_k_search, bl_q2_k_to_f32 },
-    { "q4_1", bl_q4_1_encode, bl_q4_1_search, bl_q4_1_to_f32 },
-    { "q5_1", bl_q5_1_encode, bl_q5_1_search, bl_q5_1_to_f32 },
-    { "int4_zero_g128", int4_encode, int4_search, int4_decode },
-};
+typedef enum who { PLAIN, SEARCH, PEER } who;
 
 struct matrix {
     float x[ROWS * COLS];
@@ -118,12 +68,13 @@ static void fill(struct matrix *m)
     }
 }
 
-static double weighted_error(struct matrix *m, const struct type *t)
+/* Sum of importance times squared error of what is in the blocks. */
+static double weighted_error(struct matrix *m, const bl_quant *t)
 {
     double sum = 0;
 
     for (size_t row = 0; row < ROWS; row++) {
-        t->decode(m->back, m->blocks + row * ROW_BYTES, COLS);
+        bl_dtype_traits_of(t->dtype)->to_f32(m->back, m->blocks + row * ROW_BYTES, COLS);
         for (size_t j = 0; j < COLS; j++) {
             double off = (double)m->x[row * COLS + j] - (double)m->back[j];
 
@@ -133,26 +84,49 @@ static double weighted_error(struct matrix *m, const struct type *t)
     return sum;
 }
 
+static void encode_row(struct matrix *m, const bl_quant *t, size_t row, who by)
+{
+    const bl_encode_rows rows = { m->x + row * COLS, 1, COLS, m->importance };
+    void *out[BL_JOB_MAX_PARTS] = { m->blocks + row * ROW_BYTES };
+
+#ifdef BL_GGML
+    if (by == PEER) {
+        ggml_quantize_chunk(bl_dtype_traits_of(t->dtype)->ggml_type, rows.value, out[0], 0, 1, COLS,
+                            m->importance);
+        return;
+    }
+#endif
+    t->encoder[by == PLAIN ? BL_METHOD_PLAIN : BL_METHOD_SEARCH].encode(out, &rows);
+}
+
 /* Nanoseconds a weight. */
-static double measure(struct matrix *m, const struct type *t, int search)
+static double measure(struct matrix *m, const bl_quant *t, who by)
 {
     double best = 1e9;
 
     for (int k = 0; k < REPEATS; k++) {
         double start = seconds_now(), elapsed;
 
-        for (size_t row = 0; row < ROWS; row++) {
-            unsigned char *to = m->blocks + row * ROW_BYTES;
-
-            if (search)
-                t->search(to, m->x + row * COLS, m->importance, COLS);
-            else
-                t->encode(to, m->x + row * COLS, COLS);
-        }
+        for (size_t row = 0; row < ROWS; row++)
+            encode_row(m, t, row, by);
         elapsed = seconds_now() - start;
         best = elapsed < best ? elapsed : best;
     }
     return best / ROWS / COLS * 1e9;
+}
+
+static void measure_type(struct matrix *m, const bl_quant *t)
+{
+    const double plain_ns = measure(m, t, PLAIN), plain_error = weighted_error(m, t);
+    const double search_ns = measure(m, t, SEARCH), search_error = weighted_error(m, t);
+
+    printf("%-8s %10.2f %10.2f %14.3f", t->name, plain_ns, search_ns, search_error / plain_error);
+#ifdef BL_GGML
+    const double peer_ns = measure(m, t, PEER), peer_error = weighted_error(m, t);
+
+    printf(" %10.2f %14.3f", peer_ns, search_error / peer_error);
+#endif
+    printf("\n");
 }
 
 static int is_wanted(const char *name, int argc, char **argv)
@@ -170,19 +144,14 @@ int main(int argc, char **argv)
     if (!m)
         return 1;
     fill(m);
-    printf("%-16s %10s %10s %14s\n", "type", "plain ns", "search ns", "error / plain");
-    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
-        const struct type *t = types + i;
-        double plain_ns, search_ns, plain_error;
-
-        if (!is_wanted(t->name, argc, argv))
-            continue;
-        plain_ns = measure(m, t, 0);
-        plain_error = weighted_error(m, t);
-        search_ns = measure(m, t, 1);
-        printf("%-16s %10.2f %10.2f %14.3f\n", t->name, plain_ns, search_ns,
-               weighted_error(m, t) / plain_error);
-    }
+    printf("%-8s %10s %10s %14s", "type", "plain ns", "search ns", "error / plain");
+#ifdef BL_GGML
+    printf(" %10s %14s", "ggml ns", "error / ggml");
+#endif
+    printf("\n");
+    for (size_t i = 0; i < bl_quant_count(); i++)
+        if (is_wanted(bl_quant_at(i)->name, argc, argv))
+            measure_type(m, bl_quant_at(i));
     bl_free(m);
     return 0;
 }
