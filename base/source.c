@@ -100,6 +100,16 @@ bl_status bl_source_open(bl_source **out, const char *path, struct bl_err *err)
     return BL_OK;
 }
 
+bool bl_source_exists(const char *path)
+{
+    bl_source *source = NULL;
+
+    if (bl_source_open(&source, path, NULL) != BL_OK)
+        return false;
+    bl_source_close(source);
+    return true;
+}
+
 bl_status bl_source_memory(bl_source **out, const char *name, const void *bytes, size_t n,
                            struct bl_err *err)
 {

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,9 @@ struct bl_source {
 
 /* Open a regular file. Fails with BL_E_IO (also for a directory, a device, a pipe). */
 BL_MUST_USE bl_status bl_source_open(bl_source **out, const char *path, struct bl_err *err);
+
+/* Whether there is a regular file that can be opened. */
+bool bl_source_exists(const char *path);
 
 /* Borrow n bytes of memory; they must outlive the source. */
 BL_MUST_USE bl_status bl_source_memory(bl_source **out, const char *name, const void *bytes,

@@ -23,7 +23,7 @@ static const bl_encoder *choose_for_gguf(const void *cast, const bl_choice *choi
 {
     const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
 
-    if (choice->ndim == 1 || role == BL_ROLE_NORM || role == BL_ROLE_ROUTER)
+    if (choice->ndim == 1 || bl_role_is_exact(role))
         return bl_cast_encoder(BL_F32);
     return cast;
 }

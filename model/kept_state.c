@@ -99,16 +99,6 @@ static bl_status begin_kept(bl_state *out, const bl_run *run, const char *path, 
     return rc;
 }
 
-static bool exists(const char *path)
-{
-    bl_source *source = NULL;
-
-    if (bl_source_open(&source, path, NULL) != BL_OK)
-        return false;
-    bl_source_close(source);
-    return true;
-}
-
 bl_status bl_kept_state_begin(bl_state *out, char **path, const bl_run *run,
                               const bl_kept_state *kept, struct bl_err *err)
 {
@@ -119,7 +109,7 @@ bl_status bl_kept_state_begin(bl_state *out, char **path, const bl_run *run,
 
     if (!name)
         return bl_fail_nomem(err, "the name of a kept state");
-    if (kept->force || !exists(name))
+    if (kept->force || !bl_source_exists(name))
         rc = begin_kept(out, run, name, err);
     else if (kept->resume)
         rc = load(out, name, tokens, run, err);

@@ -51,7 +51,7 @@ static bl_choice choice_of(const bl_job *job)
 
 static bool may_quantize(const bl_job *job)
 {
-    return job->part[0].ndim > 1 && job->role != BL_ROLE_NORM && job->role != BL_ROLE_ROUTER;
+    return job->part[0].ndim > 1 && !bl_role_is_exact(job->role);
 }
 
 static bl_status set_type(bl_allocation_tensor *t, const bl_job *job, bl_dtype dtype,

@@ -179,21 +179,11 @@ static bl_status see_final(void *context, const bl_head *head, size_t n_models, 
     return rc == BL_OK ? bl_stats_writer_commit(&r->writer, err) : rc;
 }
 
-static bool exists(const char *path)
-{
-    bl_source *source = NULL;
-
-    if (bl_source_open(&source, path, NULL) != BL_OK)
-        return false;
-    bl_source_close(source);
-    return true;
-}
-
 /* Begun before anything is read. A killed run may have left its unfinished output. */
 static bl_status begin_output(struct run *r, const char *path, struct bl_err *err)
 {
     const size_t n_layers = r->config->n_layers;
-    const bool replace = r->options->force || (r->options->run.resume && !exists(path));
+    const bool replace = r->options->force || (r->options->run.resume && !bl_source_exists(path));
     bl_stats_shape(*shape)[BL_SITE_COUNT] = bl_alloc(n_layers + 1, sizeof(*shape));
     bl_stats_plan plan = { .info = r->info, .saliency = true, .angle = true };
     bl_status rc;

@@ -245,10 +245,8 @@ bool bl_gptq_store_exists(const bl_gptq_store *store)
 
     for (uint32_t layer = 0; layer < store->items->n_layers && !found; layer++) {
         char *path = path_of(store, layer);
-        bl_source *source = NULL;
 
-        found = path && bl_source_open(&source, path, NULL) == BL_OK;
-        bl_source_close(source);
+        found = path && bl_source_exists(path);
         bl_free(path);
     }
     return found;

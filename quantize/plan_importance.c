@@ -53,7 +53,7 @@ static bl_status read_importance(const void *context, const void *tensor, uint64
 static bool is_linear(const bl_job *job)
 {
     return job->view != BL_VIEW_NONE && job->rows.read && job->part[0].ndim > 1 &&
-           job->role != BL_ROLE_NORM && job->role != BL_ROLE_ROUTER;
+           !bl_role_is_exact(job->role);
 }
 
 bl_status bl_plan_set_importance(bl_plan *plan, bl_plan_importance *from, struct bl_err *err)

@@ -130,7 +130,7 @@ bool bl_recipe_may_quantize(const bl_choice *choice)
 {
     const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
 
-    return choice->ndim > 1 && role != BL_ROLE_NORM && role != BL_ROLE_ROUTER;
+    return choice->ndim > 1 && !bl_role_is_exact(role);
 }
 
 static bool divides(bl_dtype type, uint64_t n_cols)

@@ -11,7 +11,7 @@ bool bl_sensitivity_is_role(const bl_arch_row *row)
 {
     if (row->cols == BL_DIM_1 || row->where == BL_MTP_LAYERS)
         return false;
-    return row->role != BL_ROLE_NORM && row->role != BL_ROLE_ROUTER && row->role != BL_ROLE_MTP;
+    return !bl_role_is_exact(row->role) && row->role != BL_ROLE_MTP;
 }
 
 static bool is_mlp(const bl_arch_row *row)

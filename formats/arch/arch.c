@@ -207,6 +207,11 @@ const bl_arch *bl_arch_by_gguf_name(const char *gguf_name)
     return NULL;
 }
 
+bool bl_role_is_exact(bl_role role)
+{
+    return role == BL_ROLE_NORM || role == BL_ROLE_ROUTER;
+}
+
 const char *bl_role_name(bl_role role)
 {
     static const char *const names[BL_ROLE_COUNT] = {

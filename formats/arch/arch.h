@@ -27,6 +27,9 @@ typedef enum bl_role {
 
 const char *bl_role_name(bl_role role);
 
+/* Norms and routers: small, and never quantized. */
+bool bl_role_is_exact(bl_role role);
+
 /* Dimensions by name, resolved by bl_arch_dim(). */
 typedef enum bl_dim {
     BL_DIM_1, /* ends a shape: the tensor has one dimension */
