@@ -1,0 +1,86 @@
+/* convert_gguf.c - any checkpoint as a GGUF file: cast to one type, or each tensor in its own. */
+#include "cli/convert_run.h"
+
+#include "convert/cast.h"
+#include "convert/plan.h"
+
+#include <string.h>
+
+/* Norms, biases and routers stay F32 in GGUF, as llama.cpp wants them; F32 stays F32 in a folder. */
+static const bl_encoder *choose_for_gguf(const void *cast, const bl_choice *choice)
+{
+    const bl_role role = choice->row ? choice->row->role : BL_ROLE_OTHER;
+
+    if (choice->ndim == 1 || bl_role_is_exact(role))
+        return bl_cast_encoder(BL_F32);
+    return cast;
+}
+
+/* --dtype keep: every tensor in the type of its source. */
+static const bl_encoder *choose_kept(const void *context, const bl_choice *choice)
+{
+    const bl_encoder *same = choice->source ? bl_cast_encoder(choice->source->dtype) : NULL;
+
+    (void)context;
+    return choose_for_gguf(same ? same : bl_cast_encoder(BL_F32), choice);
+}
+
+/* GGUF has F32, F16 and BF16; what else a folder stores it cannot keep. Names the choices. */
+static bl_status check_keep(const bl_ckpt *ckpt, struct bl_err *err)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++) {
+        const bl_tensor *t = bl_ckpt_tensor(ckpt, i);
+
+        if (bl_cast_encoder(t->dtype))
+            continue;
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%s: tensor '%s' is %s, which GGUF cannot keep: --dtype bf16, f16 or f32 "
+                       "decode it, 'baleen quantize' gives it one of GGUF's types, and a .bln or "
+                       "'baleen quantize --layout fp8' keeps FP8",
+                       bl_ckpt_path(ckpt), t->name, t->type_name);
+    }
+    return BL_OK;
+}
+
+/* The type that most weights have: of the first matrix. */
+static bl_dtype kept_dtype(const bl_ckpt *ckpt)
+{
+    for (size_t i = 0; i < bl_ckpt_n_tensors(ckpt); i++)
+        if (bl_ckpt_tensor(ckpt, i)->ndim == 2)
+            return bl_ckpt_tensor(ckpt, i)->dtype;
+    return BL_F32;
+}
+
+static bl_gguf_file_type file_type_of(const bl_encoder *cast)
+{
+    if (cast->dtype == BL_F32)
+        return BL_GGUF_FILE_F32;
+    return cast->dtype == BL_F16 ? BL_GGUF_FILE_F16 : BL_GGUF_FILE_BF16;
+}
+
+bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    const bool keep = o->dtype && strcmp(o->dtype, "keep") == 0;
+    const bool recast = strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0;
+    const bl_write_options options = bl_convert_write_options(o);
+    const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
+    bl_plan plan = { 0 };
+    bl_status rc = BL_OK;
+
+    if (keep && recast)
+        return bl_fail(err, BL_E_USAGE, "--dtype keep of a .gguf is a copy of the file");
+    if (keep) {
+        rc = check_keep(ckpt, err);
+        cast = bl_cast_encoder(kept_dtype(ckpt));
+    }
+    if (rc == BL_OK)
+        rc = (recast ? bl_plan_recast
+                     : bl_plan_gguf)(&plan, ckpt, keep ? choose_kept : choose_for_gguf, cast, err);
+    if (rc == BL_OK && !o->common.dry_run)
+        rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
+                                                             file_type_of(cast), &options, err);
+    if (rc == BL_OK)
+        rc = bl_cli_print_plan(&plan, o->output, err);
+    bl_plan_release(&plan);
+    return rc;
+}

@@ -1,0 +1,31 @@
+/*
+ * convert_run.h - what convert does for each kind of output: a file of its own for each.
+ */
+#ifndef BL_CLI_CONVERT_RUN_H
+#define BL_CLI_CONVERT_RUN_H
+
+#include "cli/cli.h"
+#include "convert/write.h"
+#include "formats/ckpt/ckpt.h"
+
+typedef struct bl_convert_options {
+    bl_common common;
+    const char *output, *dtype; /* dtype: as given, NULL without */
+    uint64_t shard_size;
+} bl_convert_options;
+
+bl_write_options bl_convert_write_options(const bl_convert_options *o);
+
+/* Into x.gguf: every tensor cast, or kept in its type. */
+BL_MUST_USE bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt,
+                                         struct bl_err *err);
+
+/* Into a Hugging Face folder: every tensor cast. */
+BL_MUST_USE bl_status bl_convert_to_folder(const bl_convert_options *o, const bl_ckpt *ckpt,
+                                           struct bl_err *err);
+
+/* Folder to .bln (store), or .bln to the folder that it was made from. */
+BL_MUST_USE bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt,
+                                         bool store, struct bl_err *err);
+
+#endif
