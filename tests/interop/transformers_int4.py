@@ -59,6 +59,8 @@ def load(directory, dtype, packed):
 
 def stack(c, name):
     """The weight `name` of a model from the directory; transformers 5 stacks experts: experts.gate_up_proj, experts.down_proj."""
+    if name == "lm_head.weight" and name not in c and c.config.get("tie_word_embeddings"):
+        return c.f32("model.embed_tokens.weight")
     if not name.endswith((".experts.gate_up_proj", ".experts.down_proj")):
         return c.f32(name)
     prefix, kind = name.rsplit(".", 1)
