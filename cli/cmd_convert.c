@@ -49,6 +49,8 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
+    if (strcmp(o->codec, "zstd") != 0 && strcmp(o->codec, "zlib") != 0)
+        return bl_fail(err, BL_E_USAGE, "--codec is zstd or zlib, not '%s'", o->codec);
     if (o->dtype && strcmp(o->dtype, "keep") == 0) {
         if (!bl_cli_has_suffix(o->output, ".gguf"))
             return bl_fail(err, BL_E_USAGE, "--dtype keep is for .gguf (a .bln keeps every byte)");
@@ -60,13 +62,15 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
 
 int bl_cmd_convert(const bl_command *command, int argc, char **argv)
 {
-    bl_convert_options o = { .shard_size = 5000000000u };
+    bl_convert_options o = { .shard_size = 5000000000u, .codec = "zstd" };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.bln, x.gguf or a folder" },
         { "--dtype", 0, BL_OPTION_STRING, &o.dtype, "TYPE",
           "f32, bf16 or f16 (default for .gguf: bf16), or keep for .gguf" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
+        { "--codec", 0, BL_OPTION_STRING, &o.codec, "CODEC",
+          "of a .bln: zstd, or zlib for readers that have nothing else (default zstd)" },
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
         BL_OPTION_DRY_RUN(o.common),

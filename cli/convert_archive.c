@@ -3,6 +3,7 @@
 
 #include "convert/archive.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 /* What the archive costs beside what it holds. */
@@ -33,7 +34,9 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
 {
     const bl_container *container = bl_ckpt_container(ckpt);
     bl_archive_options options = { .n_threads = (int)o->common.n_threads,
-                                   .force = o->common.force };
+                                   .force = o->common.force,
+                                   .style = strcmp(o->codec, "zlib") == 0 ? BL_BLN_PORTABLE
+                                                                          : BL_BLN_BEST };
     bl_status rc;
 
     if (o->common.dry_run)

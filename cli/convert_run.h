@@ -12,6 +12,7 @@ typedef struct bl_convert_options {
     bl_common common;
     const char *output, *dtype; /* dtype: as given, NULL without */
     uint64_t shard_size;
+    const char *codec; /* of a .bln: "zstd" or "zlib" */
 } bl_convert_options;
 
 bl_write_options bl_convert_write_options(const bl_convert_options *o);

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/progress.h"
+#include "formats/bln/bln_codec.h"
 #include "formats/ckpt/container.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ typedef struct bl_archive_options {
     int n_threads; /* at least 1 */
     bool force;    /* replace what is there */
     bool skip_space_check;
+    bl_bln_style style;    /* which codecs a .bln may have */
     bl_progress *progress; /* counts bl_archive_bytes(); may be NULL */
 } bl_archive_options;
 

@@ -88,7 +88,8 @@ static bl_status code_slot(void *context, size_t i, int i_thread, struct bl_err 
         rc = check_finite(s->hf, slot, err);
     if (rc == BL_OK)
         rc = bl_bln_encode(&slot->chunk, &slot->coded, s->encoder[i_thread], slot->stored,
-                           slot->decoded, slot->n, BL_BLN_TENSOR, err);
+                           slot->decoded, slot->n, BL_BLN_TENSOR, s->hf->stored[slot->tensor].dtype,
+                           err);
     return rc;
 }
 
@@ -173,7 +174,8 @@ static bl_status store_bytes(struct store *s, int kind, const char *name, const 
         size_t step = (size_t)bl_min_u64(bl_bln_chunk_bytes(&item), n - at);
         bl_bln_chunk chunk;
 
-        rc = bl_bln_encode(&chunk, &coded, s->encoder[0], s->slot[0].stored, from, step, kind, err);
+        rc = bl_bln_encode(&chunk, &coded, s->encoder[0], s->slot[0].stored, from, step, kind,
+                           BL_U8, err);
         if (rc == BL_OK)
             rc = bl_bln_put_chunk(s->writer, &chunk, coded, from, err);
         at += step;
@@ -241,7 +243,7 @@ static bl_status make_slots(struct store *s, struct bl_err *err)
             return bl_fail_nomem(err, s->hf->path);
     }
     for (int t = 0; t < n_threads && rc == BL_OK; t++)
-        rc = bl_bln_encoder_new(&s->encoder[t], err);
+        rc = bl_bln_encoder_new(&s->encoder[t], s->options->style, err);
     return rc;
 }
 

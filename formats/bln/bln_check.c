@@ -112,6 +112,24 @@ static bool const_is_possible(const bl_bln_chunk *c)
            c->n_stored < c->n_decoded && c->n_decoded % c->n_stored == 0;
 }
 
+static bool sizes_are_possible(const bl_bln_chunk *c)
+{
+    if (c->n_decoded == 0 || c->n_decoded > BL_BLN_CHUNK_BYTES || c->n_stored == 0)
+        return false;
+    switch (c->codec) {
+    case BL_BLN_RAW:
+        return c->n_stored == c->n_decoded;
+    case BL_BLN_CONST:
+        return const_is_possible(c);
+    case BL_BLN_FP8:
+    case BL_BLN_BF16: /* half as it is, and something of the other half */
+        return c->n_decoded % 2 == 0 && c->n_stored > c->n_decoded / 2 &&
+               c->n_stored < c->n_decoded;
+    default:
+        return c->n_stored < c->n_decoded;
+    }
+}
+
 /* One chunk by itself, and its place behind the chunk before. */
 static bl_status check_chunk(struct walk *w, const bl_bln_entry *e, const bl_bln_chunk *c,
                              struct bl_err *err)
@@ -121,10 +139,7 @@ static bl_status check_chunk(struct walk *w, const bl_bln_entry *e, const bl_bln
                        w->path, bl_bln_kind_name(e), bl_bln_index_name(w->index, e), c->codec);
     if (c->part != 0)
         return reject(w, e, BL_E_FORMAT, err, "lies in another part, but there is only one");
-    if (c->n_decoded == 0 || c->n_decoded > BL_BLN_CHUNK_BYTES || c->n_stored == 0 ||
-        (c->codec == BL_BLN_RAW && c->n_stored != c->n_decoded) ||
-        (c->codec == BL_BLN_ZSTD && c->n_stored >= c->n_decoded) ||
-        (c->codec == BL_BLN_CONST && !const_is_possible(c)))
+    if (!sizes_are_possible(c))
         return reject(w, e, BL_E_FORMAT, err, "the sizes of a chunk are impossible");
     if (e->kind != BL_BLN_TENSOR && c->n_decoded > (uint64_t)c->n_stored * BL_BLN_MAX_RATIO)
         return reject(w, e, BL_E_FORMAT, err, "a chunk of a file expands too much");

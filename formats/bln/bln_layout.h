@@ -95,6 +95,9 @@ enum {
     BL_BLN_RAW = 0,   /* as it is */
     BL_BLN_ZSTD = 1,  /* one zstd frame */
     BL_BLN_CONST = 2, /* one value of 1, 2, 4 or 8 bytes, repeated */
+    BL_BLN_FP8 = 3,   /* E4M3: signs and mantissas, then exponents in a zstd frame */
+    BL_BLN_BF16 = 4,  /* the same of BF16 */
+    BL_BLN_ZLIB = 5,  /* one zlib stream */
     BL_BLN_N_CODECS
 };
 

@@ -1,8 +1,9 @@
 /*
  * stream.c - the only file that includes zstd.h and zlib.h.
  *
- * ZSTD_STATIC_LINKING_ONLY gives the two constructors that take an allocator; every parameter
- * that decides a byte belongs to zstd's stable interface.
+ * ZSTD_STATIC_LINKING_ONLY gives the two constructors that take an allocator, and the parameter
+ * that forces Huffman coding; every other parameter that decides a byte belongs to zstd's stable
+ * interface.
  */
 #include "formats/stream/stream.h"
 
@@ -106,7 +107,8 @@ static bl_status zstd_failed(size_t code, const char *doing, struct bl_err *err)
 /*
  * What repeats in weights is too short to be worth a match, so the table that finds repeats is
  * made tiny and seven equal bytes are asked for: the size of level 1 at up to a quarter more
- * speed. targetLength must stay 0: with "fast" and a target length zstd stops coding literals.
+ * speed. With "fast" a target length is the step of the search; a huge one all but ends it. zstd
+ * then also stops coding literals, unless it is told to: a version that cannot be told searches.
  */
 static size_t set_effort(ZSTD_CCtx *zstd, bl_stream_effort effort)
 {
@@ -118,11 +120,17 @@ static size_t set_effort(ZSTD_CCtx *zstd, bl_stream_effort effort)
         { ZSTD_c_minMatch, 7 },         { ZSTD_c_targetLength, 0 },
     };
     size_t code = ZSTD_CCtx_reset(zstd, ZSTD_reset_session_and_parameters);
+    bool force_huffman = false;
 
     if (effort == BL_STREAM_TEXT)
         return ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, 9);
+    if (effort == BL_STREAM_ENTROPY)
+        force_huffman = !ZSTD_isError(
+            ZSTD_CCtx_setParameter(zstd, ZSTD_c_literalCompressionMode, ZSTD_lcm_huffman));
     for (size_t i = 0; !ZSTD_isError(code) && i < sizeof(weights) / sizeof(*weights); i++)
         code = ZSTD_CCtx_setParameter(zstd, weights[i].parameter, weights[i].value);
+    if (!ZSTD_isError(code) && force_huffman)
+        code = ZSTD_CCtx_setParameter(zstd, ZSTD_c_targetLength, ZSTD_TARGETLENGTH_MAX);
     return code;
 }
 
@@ -130,7 +138,7 @@ static bl_status zlib_compress(void *out, size_t size, size_t *n_out, z_stream *
                                const void *in, size_t n, bl_stream_effort effort,
                                struct bl_err *err)
 {
-    bool weights = effort == BL_STREAM_WEIGHTS;
+    bool weights = effort != BL_STREAM_TEXT;
     int code = deflateReset(zlib);
 
     if (code == Z_OK)

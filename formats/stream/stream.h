@@ -17,6 +17,7 @@ typedef enum bl_stream_format { BL_STREAM_ZSTD, BL_STREAM_ZLIB } bl_stream_forma
 
 typedef enum bl_stream_effort {
     BL_STREAM_WEIGHTS, /* entropy coding, all but no search for repeats: weights have none */
+    BL_STREAM_ENTROPY, /* entropy coding alone: one plane of weights */
     BL_STREAM_TEXT     /* search for repeats: JSON, tables, small integers */
 } bl_stream_effort;
 

@@ -11,6 +11,7 @@ pip install xxhash zstandard
 import os
 import struct
 import sys
+import zlib
 
 import xxhash
 
@@ -82,6 +83,22 @@ def decode(codec, stored, decoded):
         return stored
     if codec == 1:
         return unzstd(stored, decoded)
+    if codec == 5:
+        d = zlib.decompressobj()
+        try:
+            out = d.decompress(stored)
+        except zlib.error as e:
+            raise Bad(f"damaged: {e}")
+        need(d.eof and not d.unused_data and len(out) == decoded, "damaged: another size")
+        return out
+    if codec in (3, 4):
+        half = decoded // 2
+        rest, exponent = stored[:half], unzstd(stored[half:], half)
+        if codec == 4:
+            values = (((r & 0x80) << 8) | e << 7 | (r & 0x7F) for e, r in zip(exponent, rest))
+            return b"".join(struct.pack("<H", v) for v in values)
+        low = bytes((r & 8) << 4 | (e & 15) << 3 | (r & 7) for e, r in zip(exponent, rest))
+        return low + bytes((r & 0x80) | (e >> 4) << 3 | (r >> 4 & 7) for e, r in zip(exponent, rest))
     return stored * (decoded // len(stored))
 
 
@@ -188,11 +205,12 @@ class Archive:
     def check_chunks(self, e, end):
         cs = self.chunks[e["first_chunk"]:e["first_chunk"] + e["n_chunks"]]
         for k, c in enumerate(cs):
-            if c["codec"] > 2:
+            if c["codec"] > 5:
                 raise Unsupported("codec")
             s, d = c["stored"], c["decoded"]
             need(c["part"] == 0 and 1 <= d <= 1 << 20 and s >= 1, "chunk")
-            need([s == d, s < d, s in (1, 2, 4, 8) and s < d and d % s == 0][c["codec"]], "chunk sizes")
+            split = d % 2 == 0 and d // 2 < s < d
+            need([s == d, s < d, s in (1, 2, 4, 8) and s < d and d % s == 0, split, split, s < d][c["codec"]], "chunk sizes")
             need(e["kind"] == TENSOR or d <= 256 * s, "expands too much")
             need(c["offset"] % 64 == 0 and 0 <= c["offset"] - end < self.align and c["offset"] + s <= self.anchor["index_offset"], "chunk place")
             need(d == cs[0]["decoded"] or (k + 1 == len(cs) and d < cs[0]["decoded"]), "chunk division")

@@ -12,6 +12,7 @@ tests/oracle/bln.py, which knows the format from docs/format-bln.md only. pip in
 import os
 import struct
 import sys
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "oracle"))
@@ -67,6 +68,10 @@ CASES = [
     ("good-scalar", "", "no dimension, one value", with_a(ramp(4), "F32", [])),
     ("good-no-bytes", "", "a tensor without bytes has no chunk", with_a(b"", "F32", [0, 5])),
     ("good-zstd", "", "a zstd chunk", one_chunk(codec=1, stored=rle(240))),
+    ("good-fp8", "", "FP8 in planes: 0x38 is exponent 7, mantissa 0", with_a(dtype="F8_E4M3", dim=[240], chunks=[chunk(b"\x38" * 240, codec=3, stored=bytes(120) + rle(120, 0x77))])),
+    ("good-fp8-halves", "", "first half in the low bits of both planes", with_a(dtype="F8_E4M3", dim=[240], chunks=[chunk(b"\x3a" * 120 + b"\xc5" * 120, codec=3, stored=b"\xd2" * 120 + rle(120, 0x87))])),
+    ("good-bf16", "", "BF16 in planes: 1.0 is exponent 127", with_a(dtype="BF16", dim=[120], chunks=[chunk(b"\x80\x3f" * 120, codec=4, stored=bytes(120) + rle(120, 0x7f))])),
+    ("good-zlib", "", "a zlib stream", one_chunk(codec=5, stored=zlib.compress(b"\7" * 240))),
     ("good-const-1", "", "one byte repeated", one_chunk(codec=2, stored=b"\7")),
     ("good-const-8", "", "eight bytes repeated", one_chunk(codec=2, stored=b"\7" * 8)),
     ("good-several-chunks", "", "16 and 8 bytes", with_a(dtype="U8", dim=[24], chunks=list(TWO))),
@@ -146,6 +151,9 @@ CASES = [
     ("bad-chunk-nothing-stored", "sizes of a chunk", "nothing stored", one_chunk(codec=1, stored=b"")),
     ("bad-raw-sizes", "sizes of a chunk", "raw, stored 239 of 240", one_chunk(codec=0, stored=b"\7" * 239)),
     ("bad-zstd-larger", "sizes of a chunk", "stored in more than it decodes to", one_chunk(codec=1, stored=ramp(241))),
+    ("bad-planes-odd", "sizes of a chunk", "planes of an odd number of bytes", with_a(dtype="U8", dim=[241], chunks=[chunk(b"\7" * 241, codec=3, stored=bytes(120) + rle(120))])),
+    ("bad-planes-short", "sizes of a chunk", "half of the bytes, and no frame", one_chunk(codec=3, stored=bytes(120))),
+    ("bad-planes-larger", "sizes of a chunk", "as many as they decode to", one_chunk(codec=4, stored=ramp(240))),
     ("bad-const-odd", "sizes of a chunk", "a value of three bytes", one_chunk(codec=2, stored=b"\7" * 3)),
     ("bad-const-rest", "sizes of a chunk", "241 is no multiple of 8", one_chunk(codec=2, stored=b"\7" * 8, decoded=241)),
     ("bad-chunk-sum", "hold less than it needs", "239 of 240", one_chunk(codec=2, stored=b"\7", decoded=239)),
@@ -170,6 +178,9 @@ CASES = [
     ("damaged-zstd", "tensor 'a': damaged", "a frame that ends early", one_chunk(codec=1, stored=rle(239))),
     ("damaged-zstd-two-frames", "tensor 'a': damaged", "two frames in one chunk", one_chunk(codec=1, stored=rle(120) * 2)),
     ("damaged-zstd-rubbish", "tensor 'a': damaged", "no frame at all", one_chunk(codec=1, stored=ramp(100))),
+    ("damaged-planes", "tensor 'a': damaged", "a frame that ends early", one_chunk(codec=3, stored=bytes(120) + rle(119))),
+    ("damaged-planes-rubbish", "tensor 'a': damaged", "no frame at all", one_chunk(codec=4, stored=ramp(200))),
+    ("damaged-zlib", "tensor 'a': damaged", "a stream with bytes behind it", one_chunk(codec=5, stored=zlib.compress(b"\7" * 240) + b"x")),
     ("damaged-const", "tensor 'a': damaged", "the wrong value", one_chunk(codec=2, stored=b"\6")),
     ("damaged-whole", "tensor 'a': it does not have", "chunks are right, their order is not: only the hash of the whole says so",
      with_a(dtype="U8", dim=[16], chunks=[chunk(b"12345678"), chunk(b"abcdefgh")], hash=bln.h128(b"abcdefgh12345678"))),
@@ -178,7 +189,7 @@ CASES = [
     ("unsupported-feature", "bits 0x1", "a split archive", build(BASE, both={"incompat": 1})),
     ("unsupported-part", "part 0 of 2", "the first of two parts", build(BASE, both={"n_parts": 2})),
     ("unsupported-index-codec", "the index is coded with 5", "an index in zlib", build(BASE, both={"index_codec": 5})),
-    ("unsupported-codec", "coded with 3", "FP8 nibbles", one_chunk(codec=3, stored=ramp(100))),
+    ("unsupported-codec", "coded with 7", "ANS", one_chunk(codec=7, stored=ramp(100))),
     ("unsupported-dtype", "unknown element type 300", "a block encoding", build([HEAD, entry(TENSOR, "a", ramp(24), "F32", [6]) | {"dtype": 300}])),
     ("unsupported-kind", "of a kind unknown here (3)", "entry kind 3", build([HEAD, A, entry(3, "c", b"{}")])),
     ("unsupported-nine-dims", "more than eight dimensions", "ndim 9", with_a(ramp(4), "F32", [1] * 8, ndim=9)),
