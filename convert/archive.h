@@ -2,9 +2,9 @@
  * archive.h - a Hugging Face directory as one .bln file, and the directory again: every shard and
  * every side file byte for byte.
  *
- * Nothing is chosen and nothing is rounded. Both directions make one pass over the data: chunks are
- * read and coded in parallel, a bounded number at a time, and written in order. The bytes of a
- * .bln are the same at any number of threads.
+ * Nothing is chosen and nothing is rounded. Both directions make one pass over the data: chunks flow
+ * (base/flow.h), read and coded side by side, a bounded number at a time, written in order. The
+ * bytes of a .bln are the same at any number of threads.
  *
  * Memory: for each thread BL_ARCHIVE_SLOTS chunks of 1 MiB, twice, and a coder (1 MiB; 9 MiB while
  * text is coded); the index (formats/bln/bln_writer.h); and the largest side file or header.
@@ -19,7 +19,7 @@
 
 #include <stdbool.h>
 
-enum { BL_ARCHIVE_SLOTS = 4 };
+enum { BL_ARCHIVE_SLOTS = 6 };
 
 typedef struct bl_archive_options {
     int n_threads; /* at least 1 */

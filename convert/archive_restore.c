@@ -1,11 +1,11 @@
 /*
  * archive_restore.c - .bln to directory. A shard of the source is its header and then its tensors,
- * end to end; slots hold the next chunks, decoded in parallel and written in order.
+ * end to end: chunks flow (base/flow.h), decoded side by side and written in order.
  */
 #include "convert/archive.h"
 
 #include "base/alloc.h"
-#include "base/par.h"
+#include "base/flow.h"
 #include "base/sink.h"
 #include "base/size.h"
 #include "formats/bln/bln_reader.h"
@@ -16,9 +16,13 @@
 
 enum { CHUNK_BYTES = 1 << 20 }; /* a .bln has none that are larger */
 
+enum step { BEGIN_SHARD, CHUNK, END_SHARD, SIDE_FILE };
+
 struct slot {
-    size_t tensor, n;
+    enum step step;
+    size_t index; /* of the shard, of the stored tensor, of the side file */
     uint64_t offset;
+    size_t n;
     unsigned char *bytes;
 };
 
@@ -29,47 +33,80 @@ struct restore {
     bl_sink *file;            /* the shard that is being written */
     bl_bln_scratch **scratch; /* one for each thread */
     struct slot *slot;
-    size_t n_slots, n_used;
+    size_t n_slots;
+    /* what comes next: */
+    enum step step;
+    size_t shard, tensor, end_of_shard, side_file; /* end_of_shard: first tensor behind it */
+    uint64_t offset;
 };
+
+/* The next chunk of the shard; false when it has none left. */
+static bool next_chunk(struct restore *r, struct slot *slot)
+{
+    const bl_stored *t = &r->bln->stored[r->tensor];
+    uint64_t unit;
+
+    while (r->tensor < r->end_of_shard && r->offset == t->n_bytes) {
+        t = &r->bln->stored[++r->tensor];
+        r->offset = 0;
+    }
+    if (r->tensor == r->end_of_shard)
+        return false;
+    unit = bl_bln_read_unit(r->bln, r->tensor);
+    assert(unit <= CHUNK_BYTES);
+    slot->index = r->tensor;
+    slot->offset = r->offset;
+    slot->n = (size_t)bl_min_u64(unit, t->n_bytes - r->offset);
+    r->offset += slot->n;
+    bl_container_prefetch(r->bln, slot->index, slot->offset, slot->n);
+    return true;
+}
+
+static bl_status next_step(void *context, size_t i, bool *end, struct bl_err *err)
+{
+    struct restore *r = context;
+    struct slot *slot = &r->slot[i];
+
+    (void)err;
+    if (r->step == CHUNK && !next_chunk(r, slot))
+        r->step = END_SHARD;
+    slot->step = r->step;
+    switch (r->step) {
+    case BEGIN_SHARD: {
+        size_t n;
+
+        if (r->shard == bl_bln_n_shards(r->bln)) {
+            r->step = slot->step = SIDE_FILE;
+            break;
+        }
+        bl_bln_shard_tensors(&r->tensor, &n, r->bln, r->shard);
+        r->end_of_shard = r->tensor + n;
+        r->offset = 0;
+        slot->index = r->shard++;
+        r->step = CHUNK;
+        return BL_OK;
+    }
+    case CHUNK:
+        return BL_OK;
+    case END_SHARD:
+        r->step = BEGIN_SHARD;
+        return BL_OK;
+    case SIDE_FILE:
+        break;
+    }
+    *end = r->side_file == r->bln->n_side_files;
+    slot->index = r->side_file++;
+    return BL_OK;
+}
 
 static bl_status decode_slot(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct restore *r = context;
     const struct slot *slot = &r->slot[i];
 
-    return bl_bln_read(r->bln, r->scratch[i_thread], slot->tensor, slot->offset, slot->bytes,
-                       slot->n, err);
-}
-
-static bl_status flush(struct restore *r, struct bl_err *err)
-{
-    bl_status rc = bl_par_for(r->n_used, r->options->n_threads, decode_slot, r, err);
-
-    for (size_t i = 0; i < r->n_used && rc == BL_OK; i++) {
-        rc = bl_sink_write(r->file, r->slot[i].bytes, r->slot[i].n, err);
-        bl_progress_add(r->options->progress, r->slot[i].n);
-    }
-    r->n_used = 0;
-    return rc;
-}
-
-static bl_status queue_tensor(struct restore *r, size_t i, struct bl_err *err)
-{
-    uint64_t n_bytes = r->bln->stored[i].n_bytes, unit = bl_bln_read_unit(r->bln, i);
-    bl_status rc = BL_OK;
-
-    assert(unit <= CHUNK_BYTES);
-    for (uint64_t at = 0; at < n_bytes && rc == BL_OK; at += unit) {
-        struct slot *slot;
-
-        if (r->n_used == r->n_slots)
-            rc = flush(r, err);
-        slot = &r->slot[r->n_used++];
-        slot->tensor = i;
-        slot->offset = at;
-        slot->n = (size_t)bl_min_u64(unit, n_bytes - at);
-    }
-    return rc;
+    return slot->step == CHUNK ? bl_bln_read(r->bln, r->scratch[i_thread], slot->index,
+                                             slot->offset, slot->bytes, slot->n, err)
+                               : BL_OK;
 }
 
 /* Whole bytes in memory as a file of the folder, or as the start of one. */
@@ -81,21 +118,16 @@ static bl_status begin_file(struct restore *r, const char *name, const char *byt
     return rc == BL_OK ? bl_sink_write(r->file, bytes, n, err) : rc;
 }
 
-static bl_status restore_shard(struct restore *r, size_t shard, struct bl_err *err)
+static bl_status begin_shard(struct restore *r, size_t shard, struct bl_err *err)
 {
-    size_t first, n_tensors, n = 0;
     char *header = NULL;
+    size_t n = 0;
     bl_status rc = bl_bln_shard_header(r->bln, shard, &header, &n, err);
 
-    bl_bln_shard_tensors(&first, &n_tensors, r->bln, shard);
     if (rc == BL_OK)
         rc = begin_file(r, bl_bln_shard_name(r->bln, shard), header, n, err);
     bl_free(header);
-    for (size_t i = 0; i < n_tensors && rc == BL_OK; i++)
-        rc = queue_tensor(r, first + i, err);
-    if (rc == BL_OK)
-        rc = flush(r, err);
-    return rc == BL_OK ? bl_sink_commit(&r->file, err) : rc;
+    return rc;
 }
 
 static bl_status restore_side_file(struct restore *r, const char *name, struct bl_err *err)
@@ -110,15 +142,35 @@ static bl_status restore_side_file(struct restore *r, const char *name, struct b
     return rc == BL_OK ? bl_sink_commit(&r->file, err) : rc;
 }
 
+static bl_status write_slot(void *context, size_t i, struct bl_err *err)
+{
+    struct restore *r = context;
+    const struct slot *slot = &r->slot[i];
+
+    switch (slot->step) {
+    case BEGIN_SHARD:
+        return begin_shard(r, slot->index, err);
+    case CHUNK:
+        bl_progress_add(r->options->progress, slot->n);
+        return bl_sink_write(r->file, slot->bytes, slot->n, err);
+    case END_SHARD:
+        return bl_sink_commit(&r->file, err);
+    case SIDE_FILE:
+        break;
+    }
+    return restore_side_file(r, r->bln->side_file_name[slot->index], err);
+}
+
 static bl_status restore_all(struct restore *r, struct bl_err *err)
 {
-    bl_status rc = BL_OK;
+    const bl_flow flow = { .next = next_step,
+                           .make = decode_slot,
+                           .take = write_slot,
+                           .context = r,
+                           .n_slots = r->n_slots,
+                           .n_threads = r->options->n_threads };
 
-    for (size_t i = 0; i < bl_bln_n_shards(r->bln) && rc == BL_OK; i++)
-        rc = restore_shard(r, i, err);
-    for (size_t i = 0; i < r->bln->n_side_files && rc == BL_OK; i++)
-        rc = restore_side_file(r, r->bln->side_file_name[i], err);
-    return rc;
+    return bl_flow_run(&flow, err);
 }
 
 static bl_status make_slots(struct restore *r, struct bl_err *err)

@@ -1,11 +1,11 @@
 /*
- * archive_store.c - directory to .bln. Slots hold the next chunks in the order of the file; when
- * they are full, all are read, checked and coded in parallel, then written one after the other.
+ * archive_store.c - directory to .bln. Entries flow (base/flow.h) in the order of the file, tensors
+ * chunk by chunk: read, checked and coded side by side, written in order.
  */
 #include "convert/archive.h"
 
 #include "base/alloc.h"
-#include "base/par.h"
+#include "base/flow.h"
 #include "base/sink.h"
 #include "base/size.h"
 #include "convert/archive_twin.h"
@@ -14,16 +14,27 @@
 #include "formats/dtype/finite.h"
 #include "formats/hf/hf_dir.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { N_SAMPLES = 64, SAMPLE_BYTES = 64 << 10 };
 
+/* What becomes an entry, in the order of the file. */
+struct source {
+    int kind;     /* as in the index */
+    size_t index; /* of the shard, of the stored tensor, of the side file */
+};
+
+/* A chunk of a tensor; a tensor that is another's twin; or a whole header or side file. */
 struct slot {
-    size_t tensor;
+    struct source source;
     uint64_t offset; /* in the tensor */
     size_t n;        /* 0 for a tensor without bytes */
+    bool is_twin;
+    size_t twin_of; /* the stored tensor that came first */
+    char *text;     /* a header or side file: owned */
     unsigned char *decoded, *stored;
     bl_bln_chunk chunk;
     const unsigned char *coded; /* what to write: in decoded or stored */
@@ -34,9 +45,12 @@ struct store {
     const bl_archive_options *options;
     bl_bln_writer *writer;
     bl_twins *twins;
-    bl_bln_encoder **encoder; /* one for each thread */
+    bl_bln_encoder **encoder; /* one for each thread, and one for texts behind them */
+    struct source *source;
+    size_t n_sources, next_source;
+    uint64_t next_offset; /* of the tensor that is being cut */
     struct slot *slot;
-    size_t n_slots, n_used;
+    size_t n_slots;
     uint32_t *entry; /* number in the archive of each tensor written so far */
 };
 
@@ -63,15 +77,90 @@ static bl_bln_item item_of(const bl_stored *t)
 
 static bl_status check_finite(const bl_container *hf, const struct slot *slot, struct bl_err *err)
 {
-    const bl_stored *t = &hf->stored[slot->tensor];
+    const bl_stored *t = &hf->stored[slot->source.index];
     const bl_dtype_traits *traits = bl_dtype_traits_of(t->dtype);
     size_t index = 0;
 
     if (bl_dtype_check_finite(t->dtype, slot->decoded, slot->n, &index))
         return BL_OK;
     return bl_container_fail(
-        err, BL_E_FORMAT, hf, slot->tensor, "value %" PRIu64 " is not a finite %s number",
+        err, BL_E_FORMAT, hf, slot->source.index, "value %" PRIu64 " is not a finite %s number",
         slot->offset / traits->block_bytes * traits->block_len + index, traits->name);
+}
+
+/* Where entries come from: for each shard its header and its tensors, then side files. */
+static bl_status list_sources(struct store *s, struct bl_err *err)
+{
+    const bl_container *hf = s->hf;
+    size_t tensor = 0, n = 0;
+
+    s->source = bl_calloc(hf->n_shards + hf->n_stored + hf->n_side_files, sizeof(*s->source));
+    if (!s->source)
+        return bl_fail_nomem(err, hf->path);
+    for (size_t i = 0; i < hf->n_shards; i++) {
+        s->source[n++] = (struct source){ BL_BLN_SHARD_HEADER, i };
+        for (; tensor < hf->n_stored && hf->stored[tensor].shard == i; tensor++)
+            s->source[n++] = (struct source){ BL_BLN_TENSOR, tensor };
+    }
+    for (size_t i = 0; i < hf->n_side_files; i++)
+        s->source[n++] = (struct source){ BL_BLN_SIDE_FILE, i };
+    s->n_sources = n;
+    return BL_OK;
+}
+
+/* Load a header or a side file, whole. */
+static bl_status load_text(struct store *s, struct slot *slot, struct bl_err *err)
+{
+    size_t i = slot->source.index;
+    bl_status rc;
+
+    if (slot->source.kind == BL_BLN_SHARD_HEADER)
+        return bl_hf_shard_header(s->hf, i, &slot->text, &slot->n, err);
+    rc = bl_container_side_file(s->hf, s->hf->side_file_name[i], &slot->text, &slot->n, err);
+    if (rc == BL_OK && !slot->text)
+        rc = bl_fail(err, BL_E_IO, "%s/%s: was there a moment ago", s->hf->path,
+                     s->hf->side_file_name[i]);
+    return rc;
+}
+
+/* Cut the next chunk of a tensor, or find that all of it is there already. */
+static bl_status cut_tensor(struct store *s, struct slot *slot, struct bl_err *err)
+{
+    size_t i = slot->source.index;
+    const bl_bln_item item = item_of(&s->hf->stored[i]);
+    bl_status rc = BL_OK;
+
+    slot->is_twin = false;
+    if (s->next_offset == 0)
+        rc = bl_twins_find(&slot->is_twin, &slot->twin_of, s->twins, i, err);
+    slot->offset = s->next_offset;
+    slot->n = slot->is_twin
+                  ? 0
+                  : (size_t)bl_min_u64(bl_bln_chunk_bytes(&item), item.n_bytes - slot->offset);
+    if (slot->n > 0)
+        bl_container_prefetch(s->hf, i, slot->offset, slot->n);
+    s->next_offset += slot->n;
+    if (slot->is_twin || s->next_offset == item.n_bytes) {
+        s->next_offset = 0;
+        s->next_source++;
+    }
+    return rc;
+}
+
+static bl_status cut_next(void *context, size_t i, bool *end, struct bl_err *err)
+{
+    struct store *s = context;
+    struct slot *slot = &s->slot[i];
+
+    if (s->next_source == s->n_sources) {
+        *end = true;
+        return BL_OK;
+    }
+    slot->source = s->source[s->next_source];
+    if (slot->source.kind == BL_BLN_TENSOR)
+        return cut_tensor(s, slot, err);
+    s->next_source++;
+    return load_text(s, slot, err);
 }
 
 /* Read, check and code one chunk. */
@@ -79,103 +168,55 @@ static bl_status code_slot(void *context, size_t i, int i_thread, struct bl_err 
 {
     const struct store *s = context;
     struct slot *slot = &s->slot[i];
+    size_t tensor = slot->source.index;
     bl_status rc;
 
-    if (slot->n == 0)
+    if (slot->source.kind != BL_BLN_TENSOR || slot->n == 0)
         return BL_OK;
-    rc = bl_container_read(s->hf, slot->tensor, slot->offset, slot->decoded, slot->n, err);
+    rc = bl_container_read(s->hf, tensor, slot->offset, slot->decoded, slot->n, err);
     if (rc == BL_OK)
         rc = check_finite(s->hf, slot, err);
     if (rc == BL_OK)
         rc = bl_bln_encode(&slot->chunk, &slot->coded, s->encoder[i_thread], slot->stored,
-                           slot->decoded, slot->n, BL_BLN_TENSOR, s->hf->stored[slot->tensor].dtype,
-                           err);
+                           slot->decoded, slot->n, BL_BLN_TENSOR, s->hf->stored[tensor].dtype, err);
     return rc;
 }
 
-static bl_status write_slot(struct store *s, const struct slot *slot, struct bl_err *err)
+static bl_status write_tensor(struct store *s, const struct slot *slot, struct bl_err *err)
 {
+    size_t i = slot->source.index;
+    const bl_bln_item item = item_of(&s->hf->stored[i]);
     bl_status rc = BL_OK;
 
-    if (slot->offset == 0) {
-        const bl_bln_item item = item_of(&s->hf->stored[slot->tensor]);
-
-        rc = bl_bln_begin_entry(s->writer, &s->entry[slot->tensor], &item, err);
-    }
+    if (slot->is_twin)
+        rc = bl_bln_put_same(s->writer, &item, s->entry[slot->twin_of], err);
+    else if (slot->offset == 0)
+        rc = bl_bln_begin_entry(s->writer, &s->entry[i], &item, err);
     if (rc == BL_OK && slot->n > 0)
         rc = bl_bln_put_chunk(s->writer, &slot->chunk, slot->coded, slot->decoded, err);
-    bl_progress_add(s->options->progress, slot->n);
+    bl_progress_add(s->options->progress, slot->is_twin ? item.n_bytes : slot->n);
     return rc;
 }
 
-/* Empty the slots: code all in parallel, write in order. */
-static bl_status flush(struct store *s, struct bl_err *err)
+/* A header or a side file: an entry of its own, coded here because they are few and small. */
+static bl_status write_text(struct store *s, const struct slot *slot, struct bl_err *err)
 {
-    bl_status rc = bl_par_for(s->n_used, s->options->n_threads, code_slot, s, err);
-
-    for (size_t i = 0; i < s->n_used && rc == BL_OK; i++)
-        rc = write_slot(s, &s->slot[i], err);
-    s->n_used = 0;
-    return rc;
-}
-
-/* Put a whole tensor into slots, chunk by chunk. */
-static bl_status queue_tensor(struct store *s, size_t i, struct bl_err *err)
-{
-    const bl_bln_item item = item_of(&s->hf->stored[i]);
-    uint32_t step = bl_bln_chunk_bytes(&item);
-    uint64_t at = 0;
-    bl_status rc = BL_OK;
-
-    do {
-        struct slot *slot;
-
-        if (s->n_used == s->n_slots)
-            rc = flush(s, err);
-        if (rc != BL_OK)
-            return rc;
-        slot = &s->slot[s->n_used++];
-        slot->tensor = i;
-        slot->offset = at;
-        slot->n = (size_t)bl_min_u64(step, item.n_bytes - at);
-        at += slot->n;
-    } while (at < item.n_bytes);
-    return BL_OK;
-}
-
-static bl_status store_tensor(struct store *s, size_t i, struct bl_err *err)
-{
-    const bl_bln_item item = item_of(&s->hf->stored[i]);
-    bool is_twin = false;
-    size_t first = 0;
-    bl_status rc = bl_twins_find(&is_twin, &first, s->twins, i, err);
-
-    if (rc != BL_OK)
-        return rc;
-    if (!is_twin)
-        return queue_tensor(s, i, err);
-    rc = flush(s, err); /* the first may still be waiting */
-    if (rc == BL_OK)
-        rc = bl_bln_put_same(s->writer, &item, s->entry[first], err);
-    bl_progress_add(s->options->progress, item.n_bytes);
-    return rc;
-}
-
-/* A header or a side file, which is in memory, as an entry of its own. */
-static bl_status store_bytes(struct store *s, int kind, const char *name, const char *bytes,
-                             size_t n, struct bl_err *err)
-{
-    const bl_bln_item item = { .kind = kind, .name = name, .n_bytes = n };
+    int kind = slot->source.kind;
+    const bl_bln_item item = { .kind = kind,
+                               .name = kind == BL_BLN_SHARD_HEADER
+                                           ? s->hf->shard_name[slot->source.index]
+                                           : s->hf->side_file_name[slot->source.index],
+                               .n_bytes = slot->n };
     uint32_t entry;
     bl_status rc = bl_bln_begin_entry(s->writer, &entry, &item, err);
 
-    for (size_t at = 0; at < n && rc == BL_OK;) {
-        const unsigned char *from = (const unsigned char *)bytes + at, *coded = NULL;
-        size_t step = (size_t)bl_min_u64(bl_bln_chunk_bytes(&item), n - at);
+    for (size_t at = 0; at < slot->n && rc == BL_OK;) {
+        const unsigned char *from = (const unsigned char *)slot->text + at, *coded = NULL;
+        size_t step = (size_t)bl_min_u64(bl_bln_chunk_bytes(&item), slot->n - at);
         bl_bln_chunk chunk;
 
-        rc = bl_bln_encode(&chunk, &coded, s->encoder[0], s->slot[0].stored, from, step, kind,
-                           BL_U8, err);
+        rc = bl_bln_encode(&chunk, &coded, s->encoder[s->options->n_threads], slot->stored, from,
+                           step, kind, BL_U8, err);
         if (rc == BL_OK)
             rc = bl_bln_put_chunk(s->writer, &chunk, coded, from, err);
         at += step;
@@ -183,56 +224,44 @@ static bl_status store_bytes(struct store *s, int kind, const char *name, const 
     return rc;
 }
 
-static bl_status store_shard(struct store *s, size_t shard, size_t *next, struct bl_err *err)
+static bl_status write_slot(void *context, size_t i, struct bl_err *err)
 {
-    char *header = NULL;
-    size_t n = 0;
-    bl_status rc = bl_hf_shard_header(s->hf, shard, &header, &n, err);
+    struct store *s = context;
+    struct slot *slot = &s->slot[i];
+    bl_status rc;
 
-    if (rc == BL_OK)
-        rc = store_bytes(s, BL_BLN_SHARD_HEADER, s->hf->shard_name[shard], header, n, err);
-    bl_free(header);
-    for (; rc == BL_OK && *next < s->hf->n_stored && s->hf->stored[*next].shard == shard; ++*next)
-        rc = store_tensor(s, *next, err);
-    return rc == BL_OK ? flush(s, err) : rc;
-}
-
-static bl_status store_side_file(struct store *s, const char *name, struct bl_err *err)
-{
-    char *bytes = NULL;
-    size_t n = 0;
-    bl_status rc = bl_container_side_file(s->hf, name, &bytes, &n, err);
-
-    if (rc == BL_OK && !bytes)
-        rc = bl_fail(err, BL_E_IO, "%s/%s: was there a moment ago", s->hf->path, name);
-    if (rc == BL_OK)
-        rc = store_bytes(s, BL_BLN_SIDE_FILE, name, bytes, n, err);
-    bl_free(bytes);
+    if (slot->source.kind == BL_BLN_TENSOR)
+        return write_tensor(s, slot, err);
+    rc = write_text(s, slot, err);
+    bl_free(slot->text);
+    slot->text = NULL;
     return rc;
 }
 
 static bl_status store_all(struct store *s, struct bl_err *err)
 {
-    size_t next = 0;
-    bl_status rc = BL_OK;
+    const bl_flow flow = { .next = cut_next,
+                           .make = code_slot,
+                           .take = write_slot,
+                           .context = s,
+                           .n_slots = s->n_slots,
+                           .n_threads = s->options->n_threads };
 
-    for (size_t i = 0; i < s->hf->n_shards && rc == BL_OK; i++)
-        rc = store_shard(s, i, &next, err);
-    for (size_t i = 0; i < s->hf->n_side_files && rc == BL_OK; i++)
-        rc = store_side_file(s, s->hf->side_file_name[i], err);
-    return rc;
+    return bl_flow_run(&flow, err);
 }
 
 static bl_status make_slots(struct store *s, struct bl_err *err)
 {
     int n_threads = s->options->n_threads;
-    bl_status rc = bl_twins_new(&s->twins, s->hf, n_threads, err);
+    bl_status rc = list_sources(s, err);
 
+    if (rc == BL_OK)
+        rc = bl_twins_new(&s->twins, s->hf, n_threads, err);
     if (rc != BL_OK)
         return rc;
     s->n_slots = (size_t)n_threads * BL_ARCHIVE_SLOTS;
     s->slot = bl_calloc(s->n_slots, sizeof(*s->slot));
-    s->encoder = bl_calloc((size_t)n_threads, sizeof(*s->encoder));
+    s->encoder = bl_calloc((size_t)n_threads + 1, sizeof(*s->encoder));
     s->entry = bl_calloc(s->hf->n_stored, sizeof(*s->entry));
     if (!s->slot || !s->encoder || !s->entry)
         return bl_fail_nomem(err, s->hf->path);
@@ -242,7 +271,7 @@ static bl_status make_slots(struct store *s, struct bl_err *err)
         if (!s->slot[i].decoded || !s->slot[i].stored)
             return bl_fail_nomem(err, s->hf->path);
     }
-    for (int t = 0; t < n_threads && rc == BL_OK; t++)
+    for (int t = 0; t <= n_threads && rc == BL_OK; t++)
         rc = bl_bln_encoder_new(&s->encoder[t], s->options->style, err);
     return rc;
 }
@@ -252,9 +281,11 @@ static void free_slots(struct store *s)
     for (size_t i = 0; s->slot && i < s->n_slots; i++) {
         bl_free(s->slot[i].decoded);
         bl_free(s->slot[i].stored);
+        bl_free(s->slot[i].text);
     }
-    for (int t = 0; s->encoder && t < s->options->n_threads; t++)
+    for (int t = 0; s->encoder && t <= s->options->n_threads; t++)
         bl_bln_encoder_free(s->encoder[t]);
+    bl_free(s->source);
     bl_free(s->slot);
     bl_free(s->encoder);
     bl_free(s->entry);
@@ -279,7 +310,7 @@ static bl_status check_space(struct store *s, const char *path, struct bl_err *e
 
         while (at - start >= s->hf->stored[tensor].n_bytes)
             start += s->hf->stored[tensor++].n_bytes;
-        slot->tensor = tensor;
+        slot->source = (struct source){ BL_BLN_TENSOR, tensor };
         slot->offset = (at - start) / 8 * 8;
         slot->n = (size_t)bl_min_u64(SAMPLE_BYTES, s->hf->stored[tensor].n_bytes - slot->offset);
         rc = code_slot(s, 0, 0, err);

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SAMPLE_BYTES = 4096, PIECE_BYTES = 1 << 20, PIECES_A_THREAD = 8 };
+enum { SAMPLE_BYTES = 4096, MAX_PERIOD = 8, PIECE_BYTES = 1 << 20, PIECES_A_THREAD = 8 };
 
 struct key {
     uint64_t n_bytes, hash, dtype; /* no padding: compared as bytes */
@@ -112,6 +112,8 @@ bl_status bl_twins_find(bool *found, size_t *first, bl_twins *twins, size_t i, s
     rc = bl_container_read(twins->container, i, 0, twins->buffer, SAMPLE_BYTES, err);
     if (rc != BL_OK)
         return rc;
+    if (memcmp(twins->buffer, twins->buffer + MAX_PERIOD, SAMPLE_BYTES - MAX_PERIOD) == 0)
+        return BL_OK; /* one value repeated: stored as that value, a twin or not */
     *key = (struct key){ t->n_bytes, bl_hash64(twins->buffer, SAMPLE_BYTES), t->dtype };
     rc = bl_map_put(&twins->map, (const char *)key, sizeof(*key), (uint32_t)i, &was_there, err);
     if (rc != BL_OK || !was_there)

@@ -1,37 +1,34 @@
 /*
- * pipeline.c - tiles in parallel, bytes in order. While a batch of tiles is encoded, one iteration
- * of the same loop writes the batch before it: no thread waits for the disk alone.
+ * pipeline.c - a plan as a flow of tiles: cut in order, encoded by whoever is free, written in order.
  */
 #include "convert/pipeline.h"
 
 #include "base/alloc.h"
-#include "base/par.h"
+#include "base/flow.h"
 #include "base/size.h"
 #include "convert/loss.h"
 #include "convert/tile.h"
 
 #include <string.h>
 
-enum { TILE_VALUES = 1 << 18, TILES_PER_THREAD = 4 };
+enum { TILE_VALUES = 1 << 18, TILES_PER_THREAD = 6 };
 
-/* Tiles of one job that are encoded together, then written together. */
-struct batch {
+/* A tile on its way. */
+struct slot {
     const bl_job *job;
-    uint64_t first_row, tile_rows;
-    size_t n_tiles;
-    bool ends_job;
-    bl_tile *tile;
+    size_t i_job;
+    uint64_t row, n_rows;
+    bl_tile tile;
 };
 
 struct run {
+    const bl_plan *plan;
     bl_pipe_end end;
-    int n_threads;
-    bl_progress *progress;
-    bl_tile_work *work;     /* [n_threads] */
-    size_t n_tiles;         /* of a batch, at most */
-    struct batch batch[2];  /* one is encoded while the one before it is written */
-    struct batch *encoding; /* one of the two */
-    struct batch *writing;  /* the other, or NULL at the start */
+    const bl_pipe_options *options;
+    bl_pipe_position next; /* tile to be cut */
+    bl_tile_work *work;    /* [n_threads] */
+    struct slot *slot;
+    size_t n_slots;
     /* later parts of the tensor that is written, kept until part 0 is complete */
     unsigned char *later[BL_JOB_MAX_PARTS];
     size_t later_size[BL_JOB_MAX_PARTS];
@@ -45,18 +42,73 @@ static bl_status name_tensor(bl_status rc, const bl_job *job, struct bl_err *err
     return rc;
 }
 
-static uint64_t rows_of_tile(const struct batch *b, size_t i)
+/* Rows in a tile: about TILE_VALUES values, whole units of source and encoder, at least one. */
+static uint64_t choose_tile_rows(const bl_job *job)
 {
-    return bl_min_u64(b->tile_rows, b->job->n_rows - b->first_row - i * b->tile_rows);
+    uint64_t a = bl_tile_unit_rows(job), b = job->row_unit;
+    /* the encoder's unit has to be kept, the source's only saves reading twice */
+    uint64_t unit = a % b == 0 ? a : b % a == 0 ? b : a;
+    uint64_t rows = TILE_VALUES / bl_max_u64(job->rows.n_cols, 1);
+
+    return bl_min_u64(bl_max_u64(rows / unit * unit, unit), bl_max_u64(job->n_rows, 1));
 }
 
-static bl_status encode_tile(const struct run *r, size_t i, int i_thread, struct bl_err *err)
+/* Have the disk begin with what these rows are made of. */
+static void ask_for_rows(const struct run *r, const struct slot *s)
 {
-    const struct batch *b = r->encoding;
+    const bl_job *job = s->job;
+    uint64_t end = s->row + s->n_rows;
 
-    return name_tensor(bl_tile_encode(&b->tile[i], &r->work[i_thread], b->job,
-                                      b->first_row + i * b->tile_rows, rows_of_tile(b, i), err),
-                       b->job, err);
+    if (!r->options->ckpt || !job->source || job->view == BL_VIEW_NONE)
+        return;
+    if (job->view != BL_VIEW_ROWS) { /* heads of one small tensor */
+        if (s->row == 0)
+            bl_ckpt_prefetch_rows(r->options->ckpt, job->source[0], 0, job->source[0]->n_rows);
+        return;
+    }
+    for (uint64_t row = s->row; row < end;) {
+        uint64_t k = row / job->rows_each, first = row - k * job->rows_each;
+        uint64_t n = bl_min_u64(end - row, job->rows_each - first);
+
+        bl_ckpt_prefetch_rows(r->options->ckpt, job->source[k], first, n);
+        row += n;
+    }
+}
+
+/* Cut the next tile. A job without rows is one empty tile. */
+static bl_status cut_tile(void *context, size_t i, bool *end, struct bl_err *err)
+{
+    struct run *r = context;
+    struct slot *s = &r->slot[i];
+    bl_status rc;
+
+    if (r->next.job == r->plan->n_jobs) {
+        *end = true;
+        return BL_OK;
+    }
+    s->i_job = r->next.job;
+    s->job = &r->plan->job[s->i_job];
+    s->row = r->next.row;
+    s->n_rows = bl_min_u64(choose_tile_rows(s->job), s->job->n_rows - s->row);
+    r->next.row += s->n_rows;
+    if (r->next.row == s->job->n_rows)
+        r->next = (bl_pipe_position){ s->i_job + 1, 0 };
+    rc = name_tensor(bl_tile_reserve(&s->tile, s->job, s->n_rows, err), s->job, err);
+    if (rc == BL_OK)
+        ask_for_rows(r, s);
+    return rc;
+}
+
+static bl_status encode_tile(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    struct run *r = context;
+    struct slot *s = &r->slot[i];
+    bl_tile_work *work = &r->work[i_thread];
+    bl_status rc = bl_tile_work_reserve(work, s->job, s->n_rows, err);
+
+    if (rc == BL_OK)
+        rc = bl_tile_encode(&s->tile, work, s->job, s->row, s->n_rows, err);
+    return name_tensor(rc, s->job, err);
 }
 
 static bool is_placed(const bl_job *job)
@@ -68,6 +120,14 @@ static bool is_placed(const bl_job *job)
 static uint32_t first_later(const bl_job *job)
 {
     return is_placed(job) ? 0 : 1;
+}
+
+static bool has_later_parts(const bl_job *job)
+{
+    for (uint32_t k = first_later(job); k < job->n_parts; k++)
+        if (job->unit_bytes[k] > 0)
+            return true;
+    return false;
 }
 
 /* Room for all of each later part. */
@@ -97,9 +157,9 @@ static bl_status write_later_parts(struct run *r, const bl_job *job, struct bl_e
 }
 
 /* The bytes of a tile: part 0 goes out, later parts to where they wait until the job ends. */
-static bl_status take_tile(struct run *r, const bl_job *job, const bl_tile *t, uint64_t row,
-                           uint64_t n_rows, struct bl_err *err)
+static bl_status put_tile(struct run *r, const struct slot *s, struct bl_err *err)
 {
+    const bl_job *job = s->job;
     uint64_t at, n_bytes;
 
     if (is_placed(job)) {
@@ -108,139 +168,102 @@ static bl_status take_tile(struct run *r, const bl_job *job, const bl_tile *t, u
 
         for (int k = 0; k < BL_JOB_MAX_PARTS; k++) {
             whole[k] = r->later[k];
-            part[k] = t->part[k];
+            part[k] = s->tile.part[k];
         }
-        job->encoder->in_parts->place(whole, part, row, n_rows, dim, job->encoder->form);
+        job->encoder->in_parts->place(whole, part, s->row, s->n_rows, dim, job->encoder->form);
         return BL_OK;
     }
     for (uint32_t k = 1; k < job->n_parts; k++) {
-        n_bytes = bl_tile_part_bytes(&at, job, k, row, n_rows);
+        n_bytes = bl_tile_part_bytes(&at, job, k, s->row, s->n_rows);
         if (n_bytes > 0)
-            memcpy(r->later[k] + at, t->part[k], (size_t)n_bytes);
+            memcpy(r->later[k] + at, s->tile.part[k], (size_t)n_bytes);
     }
-    n_bytes = bl_tile_part_bytes(&at, job, 0, row, n_rows);
-    return r->end.write(r->end.context, t->part[0], (size_t)n_bytes, err);
+    n_bytes = bl_tile_part_bytes(&at, job, 0, s->row, s->n_rows);
+    return r->end.write(r->end.context, s->tile.part[0], (size_t)n_bytes, err);
 }
 
-static bl_status write_batch(struct run *r, const struct batch *b, struct bl_err *err)
-{
-    const bl_job *job = b->job;
-    bl_status rc = keep_later_parts(r, job, err);
-
-    for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++) {
-        uint64_t n = rows_of_tile(b, i);
-
-        rc = take_tile(r, job, &b->tile[i], b->first_row + i * b->tile_rows, n, err);
-        if (job->loss)
-            bl_loss_add(job->loss, &b->tile[i].loss);
-        bl_progress_add(r->progress,
-                        (uint64_t)((double)job->source_bytes * (double)n / (double)job->n_rows));
-    }
-    if (rc == BL_OK && b->ends_job)
-        rc = write_later_parts(r, job, err);
-    return name_tensor(rc, job, err);
-}
-
-/* Iteration 0 writes the batch before, the others encode a tile each. */
-static bl_status write_or_encode(void *context, size_t i, int i_thread, struct bl_err *err)
+static bl_status write_tile(void *context, size_t i, struct bl_err *err)
 {
     struct run *r = context;
-
-    if (i > 0)
-        return encode_tile(r, i - 1, i_thread, err);
-    return r->writing ? write_batch(r, r->writing, err) : BL_OK;
-}
-
-/* Rows in a tile: about TILE_VALUES values, whole units of source and encoder, at least one. */
-static uint64_t choose_tile_rows(const bl_job *job)
-{
-    uint64_t a = bl_tile_unit_rows(job), b = job->row_unit;
-    /* the encoder's unit has to be kept, the source's only saves reading twice */
-    uint64_t unit = a % b == 0 ? a : b % a == 0 ? b : a;
-    uint64_t rows = TILE_VALUES / bl_max_u64(job->rows.n_cols, 1);
-
-    return bl_min_u64(bl_max_u64(rows / unit * unit, unit), bl_max_u64(job->n_rows, 1));
-}
-
-static bl_status make_room(struct run *r, const struct batch *b, struct bl_err *err)
-{
-    bl_status rc = BL_OK;
-
-    for (int i = 0; i < r->n_threads && rc == BL_OK; i++)
-        rc = bl_tile_work_reserve(&r->work[i], b->job, b->tile_rows, err);
-    for (size_t i = 0; i < b->n_tiles && rc == BL_OK; i++)
-        rc = bl_tile_reserve(&b->tile[i], b->job, b->tile_rows, err);
-    return rc;
-}
-
-/* Encode the batch that was set up, write the one before. */
-static bl_status step(struct run *r, struct bl_err *err)
-{
-    struct batch *b = r->encoding;
-    bl_status rc = name_tensor(make_room(r, b, err), b->job, err);
+    const struct slot *s = &r->slot[i];
+    const bl_job *job = s->job;
+    bl_pipe_position position = { s->i_job, s->row + s->n_rows };
+    bool ends_job = position.row == job->n_rows;
+    bl_status rc = s->row == 0 ? keep_later_parts(r, job, err) : BL_OK;
 
     if (rc == BL_OK)
-        rc = bl_par_for(b->n_tiles + 1, r->n_threads, write_or_encode, r, err);
-    r->writing = b;
-    r->encoding = b == r->batch ? r->batch + 1 : r->batch;
-    return rc;
-}
-
-static bl_status run_job(struct run *r, const bl_job *job, struct bl_err *err)
-{
-    uint64_t tile_rows = choose_tile_rows(job), row = 0;
-    bl_status rc;
-
-    do {
-        struct batch *b = r->encoding;
-
-        b->job = job;
-        b->first_row = row;
-        b->tile_rows = tile_rows;
-        b->n_tiles = (size_t)bl_min_u64(bl_ceil_div_u64(job->n_rows - row, tile_rows), r->n_tiles);
-        row += b->n_tiles * tile_rows;
-        b->ends_job = row >= job->n_rows;
-        rc = step(r, err);
-    } while (rc == BL_OK && row < job->n_rows);
+        rc = put_tile(r, s, err);
+    if (job->loss)
+        bl_loss_add(job->loss, &s->tile.loss);
+    bl_progress_add(r->options->progress, (uint64_t)((double)job->source_bytes * (double)s->n_rows /
+                                                     (double)bl_max_u64(job->n_rows, 1)));
+    if (rc == BL_OK && ends_job)
+        rc = write_later_parts(r, job, err);
+    if (rc != BL_OK)
+        return name_tensor(rc, job, err);
+    if (ends_job)
+        position = (bl_pipe_position){ s->i_job + 1, 0 };
+    if (r->end.passed && (ends_job || !has_later_parts(job)))
+        rc = r->end.passed(r->end.context, position, err);
     return rc;
 }
 
 static bl_status run_init(struct run *r, struct bl_err *err)
 {
-    r->n_tiles = (size_t)r->n_threads * TILES_PER_THREAD;
-    r->work = bl_calloc((size_t)r->n_threads, sizeof(*r->work));
-    for (int i = 0; i < 2; i++)
-        r->batch[i].tile = bl_calloc(r->n_tiles, sizeof(*r->batch[i].tile));
-    r->encoding = r->batch;
-    if (!r->work || !r->batch[0].tile || !r->batch[1].tile)
-        return bl_fail_nomem(err, "conversion buffers");
-    return BL_OK;
+    r->n_slots = (size_t)r->options->n_threads * TILES_PER_THREAD;
+    r->work = bl_calloc((size_t)r->options->n_threads, sizeof(*r->work));
+    r->slot = bl_calloc(r->n_slots, sizeof(*r->slot));
+    return r->work && r->slot ? BL_OK : bl_fail_nomem(err, "conversion buffers");
 }
 
 static void run_release(struct run *r)
 {
-    for (int i = 0; r->work && i < r->n_threads; i++)
+    for (int i = 0; r->work && i < r->options->n_threads; i++)
         bl_tile_work_release(&r->work[i]);
-    for (int i = 0; i < 2; i++) {
-        for (size_t j = 0; r->batch[i].tile && j < r->n_tiles; j++)
-            bl_tile_release(&r->batch[i].tile[j]);
-        bl_free(r->batch[i].tile);
-    }
+    for (size_t i = 0; r->slot && i < r->n_slots; i++)
+        bl_tile_release(&r->slot[i].tile);
     for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
         bl_free(r->later[k]);
     bl_free(r->work);
+    bl_free(r->slot);
 }
 
-bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, int n_threads,
-                          bl_progress *progress, struct bl_err *err)
+bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, const bl_pipe_options *options,
+                          struct bl_err *err)
 {
-    struct run r = { .end = end, .n_threads = n_threads, .progress = progress };
+    struct run r = { .plan = plan, .end = end, .options = options, .next = options->start };
     bl_status rc = run_init(&r, err);
+    const bl_flow flow = { .next = cut_tile,
+                           .make = encode_tile,
+                           .take = write_tile,
+                           .context = &r,
+                           .n_slots = r.n_slots,
+                           .n_threads = options->n_threads };
 
-    for (size_t i = 0; i < plan->n_jobs && rc == BL_OK; i++)
-        rc = run_job(&r, &plan->job[i], err);
-    if (rc == BL_OK && r.writing)
-        rc = write_batch(&r, r.writing, err);
+    if (rc == BL_OK)
+        rc = bl_flow_run(&flow, err);
     run_release(&r);
     return rc;
+}
+
+uint64_t bl_pipeline_memory(const bl_plan *plan, int n_threads)
+{
+    uint64_t work = 0, tile[BL_JOB_MAX_PARTS] = { 0 }, later[BL_JOB_MAX_PARTS] = { 0 };
+    uint64_t n_slots = (uint64_t)n_threads * TILES_PER_THREAD, sum = 0;
+
+    for (size_t i = 0; i < plan->n_jobs; i++) {
+        const bl_job *job = &plan->job[i];
+        uint64_t rows = choose_tile_rows(job), at;
+
+        /* values, and decoded again; what reading them takes is about as much */
+        work = bl_max_u64(work, 3 * rows * job->rows.n_cols * sizeof(float));
+        for (uint32_t k = 0; k < job->n_parts; k++) {
+            tile[k] = bl_max_u64(tile[k], bl_tile_part_bytes(&at, job, k, 0, rows));
+            if (k >= first_later(job) && job->unit_bytes[k] > 0)
+                later[k] = bl_max_u64(later[k], job->part[k].n_bytes);
+        }
+    }
+    for (int k = 0; k < BL_JOB_MAX_PARTS; k++)
+        sum += n_slots * tile[k] + later[k];
+    return sum + (uint64_t)n_threads * work;
 }

@@ -2,10 +2,12 @@
  * pipeline.h - run a plan: read, decode, encode, write, in one pass.
  *
  * A tensor is cut into tiles of whole rows, about 256 Ki values each, so that a tile stays in the
- * cache from its decoding to its encoding. A batch of tiles is encoded in parallel while the batch
- * before it is written in order. Bytes do not depend on the number of threads.
- * Memory: a thread has one tile stored, one in F32, eight encoded: at most 10 MiB. For encodings in
- * several parts the later parts of one tensor stay. Nothing grows with the model.
+ * cache from its decoding to its encoding. Tiles flow (base/flow.h): the disk is asked for those
+ * ahead, workers encode, the calling thread writes in order, across the borders of tensors. Bytes do
+ * not depend on the number of threads.
+ *
+ * Memory: bl_pipeline_memory(). For encodings in several parts the later parts of one tensor stay.
+ * Nothing grows with the model.
  */
 #ifndef BL_CONVERT_PIPELINE_H
 #define BL_CONVERT_PIPELINE_H
@@ -14,14 +16,35 @@
 #include "base/progress.h"
 #include "convert/job.h"
 
+/* Where a run is: before row `row` of job `job`. */
+typedef struct bl_pipe_position {
+    size_t job;
+    uint64_t row;
+} bl_pipe_position;
+
 /* Takes the bytes of the plan's stored tensors, in order, in pieces of any size. */
 typedef struct bl_pipe_end {
     bl_status (*write)(void *context, const void *bytes, size_t n, struct bl_err *err);
+    /*
+     * All bytes before this position have been written, and a later run may start there. NULL: nobody
+     * wants to know. Losses of the jobs before it, and so far of its own, are in the plan.
+     */
+    bl_status (*passed)(void *context, bl_pipe_position position, struct bl_err *err);
     void *context;
 } bl_pipe_end;
 
-/* The sentence of a failure names the tensor that was being written. progress may be NULL. */
-BL_MUST_USE bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, int n_threads,
-                                      bl_progress *progress, struct bl_err *err);
+typedef struct bl_pipe_options {
+    int n_threads;          /* at least 1 */
+    bl_pipe_position start; /* of a position that an earlier run passed; losses are added to */
+    const bl_ckpt *ckpt; /* whose tensors will be read, to ask for them ahead; NULL: nobody asks */
+    bl_progress *progress; /* may be NULL */
+} bl_pipe_options;
+
+/* The sentence of a failure names the tensor that was being written. */
+BL_MUST_USE bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end,
+                                      const bl_pipe_options *options, struct bl_err *err);
+
+/* Bytes that a run needs at most, beside the plan. */
+uint64_t bl_pipeline_memory(const bl_plan *plan, int n_threads);
 
 #endif

@@ -142,11 +142,15 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
         rc = bl_hf_writer_side_file(w, text->side_name, text->side_text, strlen(text->side_text),
                                     err);
     if (rc == BL_OK) {
-        const bl_pipe_end end = { write_bytes, w };
+        const bl_pipe_end end = { .write = write_bytes, .context = w };
         bl_progress *progress =
             bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
 
-        rc = bl_pipeline_run(plan, end, options->n_threads, progress, err);
+        rc = bl_pipeline_run(plan, end,
+                             &(bl_pipe_options){ .n_threads = options->n_threads,
+                                                 .ckpt = ckpt,
+                                                 .progress = progress },
+                             err);
         bl_progress_free(progress);
     }
     if (rc == BL_OK)

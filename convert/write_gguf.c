@@ -35,8 +35,9 @@ static void plan_tensors(bl_gguf_writer *w, const bl_plan *plan)
 }
 
 /* The plan behind metadata that has been put (rc: how that went); takes the writer over. */
-static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_plan *plan,
-                            const bl_write_options *options, bl_status rc, struct bl_err *err)
+static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_ckpt *ckpt,
+                            const bl_plan *plan, const bl_write_options *options, bl_status rc,
+                            struct bl_err *err)
 {
     bl_progress *progress = NULL;
 
@@ -48,10 +49,14 @@ static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_plan *
         rc = bl_gguf_writer_begin(w, path, options->force, err);
     }
     if (rc == BL_OK) {
-        const bl_pipe_end end = { write_bytes, w };
+        const bl_pipe_end end = { .write = write_bytes, .context = w };
 
         progress = bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
-        rc = bl_pipeline_run(plan, end, options->n_threads, progress, err);
+        rc = bl_pipeline_run(plan, end,
+                             &(bl_pipe_options){ .n_threads = options->n_threads,
+                                                 .ckpt = ckpt,
+                                                 .progress = progress },
+                             err);
         bl_progress_free(progress);
     }
     if (rc == BL_OK)
@@ -69,7 +74,7 @@ bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *pl
 
     if (rc == BL_OK)
         rc = put_metadata(w, ckpt, file_type, err);
-    return write_plan(w, path, plan, options, rc, err);
+    return write_plan(w, path, ckpt, plan, options, rc, err);
 }
 
 bl_status bl_write_gguf_bytes(uint64_t *out, const bl_ckpt *ckpt, const bl_plan *plan,
@@ -97,5 +102,5 @@ bl_status bl_write_gguf_recast(const char *path, const bl_ckpt *ckpt, const bl_p
 
     if (rc == BL_OK)
         bl_gguf_put_metadata_of(w, bl_ckpt_container(ckpt), file_type);
-    return write_plan(w, path, plan, options, rc, err);
+    return write_plan(w, path, ckpt, plan, options, rc, err);
 }

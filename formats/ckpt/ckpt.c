@@ -317,6 +317,23 @@ void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor)
         bl_container_prefetch(ckpt->container, ckpt->parts[i].scales, 0, UINT64_MAX);
 }
 
+void bl_ckpt_prefetch_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64_t row,
+                           uint64_t n_rows)
+{
+    const bl_container *c = ckpt->container;
+    size_t i = (size_t)(tensor - ckpt->tensor);
+    uint64_t row_bytes;
+
+    if (ckpt->is_gguf) {
+        bl_gguf_prefetch_rows(c, &ckpt->place[i], tensor, row, n_rows);
+        return;
+    }
+    row_bytes = c->stored[ckpt->parts[i].values].n_bytes / bl_max_u64(tensor->n_rows, 1);
+    bl_container_prefetch(c, ckpt->parts[i].values, row * row_bytes, n_rows * row_bytes);
+    if (row == 0 && ckpt->parts[i].coding != BL_CODING_PLAIN)
+        bl_container_prefetch(c, ckpt->parts[i].scales, 0, UINT64_MAX);
+}
+
 bl_status bl_ckpt_expect(const bl_tensor **out, const bl_ckpt *ckpt, const char *name,
                          uint64_t n_rows, uint64_t n_cols, struct bl_err *err)
 {

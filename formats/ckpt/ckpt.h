@@ -72,6 +72,10 @@ const bl_parts *bl_ckpt_parts(const bl_ckpt *ckpt, const bl_tensor *tensor);
 /* Begin to read the tensor's bytes from the disk and come back at once: a hint. */
 void bl_ckpt_prefetch(const bl_ckpt *ckpt, const bl_tensor *tensor);
 
+/* The same for some rows, as near as the encoding allows. */
+void bl_ckpt_prefetch_rows(const bl_ckpt *ckpt, const bl_tensor *tensor, uint64_t row,
+                           uint64_t n_rows);
+
 /* The same for a tensor that must exist with n_rows x n_cols in all. */
 BL_MUST_USE bl_status bl_ckpt_expect(const bl_tensor **out, const bl_ckpt *ckpt, const char *name,
                                      uint64_t n_rows, uint64_t n_cols, struct bl_err *err);

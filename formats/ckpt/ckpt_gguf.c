@@ -297,3 +297,15 @@ void bl_gguf_prefetch(const bl_container *gguf, const bl_gguf_place *place, cons
     if (place->layout == BL_LAYOUT_KV_B)
         bl_container_prefetch(gguf, place->stored[1], 0, UINT64_MAX);
 }
+
+void bl_gguf_prefetch_rows(const bl_container *gguf, const bl_gguf_place *place,
+                           const bl_tensor *tensor, uint64_t row, uint64_t n_rows)
+{
+    uint64_t row_bytes = tensor->n_bytes / bl_max_u64(tensor->n_rows, 1);
+
+    if (place->layout == BL_LAYOUT_STACK || place->layout == BL_LAYOUT_SAME)
+        bl_container_prefetch(gguf, place->stored[0], (place->first_row + row) * row_bytes,
+                              n_rows * row_bytes);
+    else if (row == 0)
+        bl_gguf_prefetch(gguf, place, tensor);
+}

@@ -34,4 +34,8 @@ BL_MUST_USE bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_
 void bl_gguf_prefetch(const bl_container *gguf, const bl_gguf_place *place,
                       const bl_tensor *tensor);
 
+/* The same for some rows. */
+void bl_gguf_prefetch_rows(const bl_container *gguf, const bl_gguf_place *place,
+                           const bl_tensor *tensor, uint64_t row, uint64_t n_rows);
+
 #endif

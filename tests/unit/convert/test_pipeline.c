@@ -156,10 +156,10 @@ static int tear_down(void **state)
 
 static bl_status run(struct fixture *f, int n_threads, struct bl_err *err)
 {
-    bl_pipe_end end = { keep, &f->have };
+    const bl_pipe_end end = { .write = keep, .context = &f->have };
 
     f->have.n = 0;
-    return bl_pipeline_run(&f->plan, end, n_threads, NULL, err);
+    return bl_pipeline_run(&f->plan, end, &(bl_pipe_options){ .n_threads = n_threads }, err);
 }
 
 static void writes_parts_and_tensors_in_order_at_any_thread_count(void **state)
