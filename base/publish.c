@@ -16,6 +16,7 @@
 
 static atomic_ullong n_calls, failing_call;
 static atomic_bool plain_renames;
+static void (*watcher)(bl_call call, int fd, uint64_t number);
 
 void bl_publish_fail_at(uint64_t k)
 {
@@ -32,9 +33,18 @@ void bl_publish_plain_renames(bool plain)
     plain_renames = plain;
 }
 
-bool bl_publish_attempt(void)
+void bl_publish_watch(void (*watch)(bl_call call, int fd, uint64_t number))
 {
-    if (++n_calls != failing_call)
+    watcher = watch;
+}
+
+bool bl_publish_attempt(bl_call call, int fd)
+{
+    uint64_t number = ++n_calls;
+
+    if (watcher)
+        watcher(call, fd, number);
+    if (number != failing_call)
         return true;
     errno = ENOSPC;
     return false;
@@ -64,7 +74,7 @@ bl_status bl_publish_sync_folder(const char *path, struct bl_err *err)
     if (fd < 0)
         return bl_fail_errno(err, errno, "%s: cannot sync the folder", path);
     do
-        answer = bl_publish_attempt() ? fsync(fd) : -1;
+        answer = bl_publish_attempt(BL_CALL_SYNC, fd) ? fsync(fd) : -1;
     while (answer != 0 && errno == EINTR);
     /* Some file systems cannot fsync a folder (EINVAL): there too. */
     if (answer != 0 && errno != EINVAL)
@@ -82,8 +92,19 @@ static const char *last_name(const char *path)
     return *name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ? NULL : name;
 }
 
+/* Whether the unfinished run left what another can go on with (keep.h). */
+static bool has_journal(const bl_publish *p)
+{
+    char *path = bl_format("%s.journal", p->partial);
+    struct stat st;
+    bool there = path && lstat(path, &st) == 0;
+
+    bl_free(path);
+    return there;
+}
+
 /* What is in the way, if anything. */
-static bl_status check_names(const bl_publish *p, mode_t kind, struct bl_err *err)
+static bl_status check_names(const bl_publish *p, mode_t kind, bool resume, struct bl_err *err)
 {
     const char *wanted = kind == S_IFREG ? "regular file" : "folder";
     struct stat st;
@@ -99,13 +120,16 @@ static bl_status check_names(const bl_publish *p, mode_t kind, struct bl_err *er
         if (!p->force)
             return bl_fail(err, BL_E_USAGE, "%s: already exists (--force replaces it)", p->final);
     }
-    if (!p->force && lstat(p->partial, &st) == 0)
-        return bl_fail(err, BL_E_USAGE, "%s: left by an unfinished run (--force replaces it)",
-                       p->partial);
-    return BL_OK;
+    if (p->force || resume || lstat(p->partial, &st) != 0)
+        return BL_OK;
+    return bl_fail(err, BL_E_USAGE,
+                   has_journal(p) ? "%s: left by an unfinished run (--resume goes on from it, "
+                                    "--force replaces it)"
+                                  : "%s: left by an unfinished run (--force replaces it)",
+                   p->partial);
 }
 
-bl_status bl_publish_begin(bl_publish *p, const char *path, mode_t kind, bool force,
+bl_status bl_publish_begin(bl_publish *p, const char *path, mode_t kind, bool force, bool resume,
                            struct bl_err *err)
 {
     size_t n = strlen(path);
@@ -117,7 +141,7 @@ bl_status bl_publish_begin(bl_publish *p, const char *path, mode_t kind, bool fo
     p->partial = p->final ? bl_format("%s.partial", p->final) : NULL;
     if (!p->partial)
         return bl_fail_nomem(err, path);
-    return check_names(p, kind, err);
+    return check_names(p, kind, resume, err);
 }
 
 bl_status bl_publish_remember(bl_publish *p, struct bl_err *err)
@@ -206,7 +230,7 @@ bl_status bl_publish_commit(bool *replaced, bl_publish *p, struct bl_err *err)
     folder = bl_publish_parent(p->final);
     if (!folder)
         return bl_fail_nomem(err, p->final);
-    if (!bl_publish_attempt() ||
+    if (!bl_publish_attempt(BL_CALL_RENAME, -1) ||
         (replace ? exchange(p->partial, p->final) : rename_to_free(p->partial, p->final)) != 0) {
         rc = bl_fail_errno(err, errno, "%s: cannot rename to %s", p->partial, p->final);
     } else {

@@ -25,10 +25,10 @@ typedef struct bl_publish {
 /*
  * Form the names and look before anything is created. kind is S_IFREG or S_IFDIR. Refuses with
  * BL_E_USAGE a path that names nothing, that exists as something else (a link too), or that
- * exists at all (it or its partial) without force.
+ * exists at all without force, or whose partial does with neither force nor resume.
  */
 BL_MUST_USE bl_status bl_publish_begin(bl_publish *p, const char *path, mode_t kind, bool force,
-                                       struct bl_err *err);
+                                       bool resume, struct bl_err *err);
 
 /* Partial was just created: remember which file it is, to notice when another takes its place. */
 BL_MUST_USE bl_status bl_publish_remember(bl_publish *p, struct bl_err *err);
@@ -49,10 +49,21 @@ char *bl_publish_parent(const char *path);
 /* fsync a folder, so that the names in it survive a power cut. */
 BL_MUST_USE bl_status bl_publish_sync_folder(const char *path, struct bl_err *err);
 
-/* Asked before every system call that changes the disk; false, with errno set, in tests. */
-bool bl_publish_attempt(void);
+/* System calls that change the disk. */
+typedef enum bl_call {
+    BL_CALL_CREATE, /* a file or folder */
+    BL_CALL_WRITE,  /* to fd; truncating, too */
+    BL_CALL_SYNC,   /* fd: a file, or a folder */
+    BL_CALL_RENAME,
+    BL_CALL_REMOVE
+} bl_call;
+
+/* Asked before each of them, fd -1 where there is none; false, with errno set, in tests. */
+bool bl_publish_attempt(bl_call call, int fd);
 void bl_publish_fail_at(uint64_t k);
 uint64_t bl_publish_call_count(void);
+/* For tests: hear of each call before it is made. NULL: nobody does. */
+void bl_publish_watch(void (*watch)(bl_call call, int fd, uint64_t number));
 /* For tests: do as on file systems (NFS) whose rename can neither exchange nor refuse. */
 void bl_publish_plain_renames(bool plain);
 

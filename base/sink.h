@@ -26,6 +26,7 @@
 #define BL_BASE_SINK_H
 
 #include "base/err.h"
+#include "base/keep.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -65,6 +66,27 @@ void bl_outdir_abort(bl_outdir **dir);
  * numbers in the sentence, when it has not. A file system that does not say passes.
  */
 BL_MUST_USE bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err);
+
+/*
+ * Outputs that take long can be gone on with. Begun by the functions below they keep, once a
+ * checkpoint was made, what is written when they are aborted or the process dies: NAME.partial and
+ * NAME.partial.journal (base/keep.h). A run that begins with `resume` and the same key finds the
+ * sound part of it: bl_sink_verified() bytes of a file are there. Writing over them compares, and
+ * bl_sink_skip() passes them without a look. keep NULL: as bl_sink_begin().
+ */
+BL_MUST_USE bl_status bl_sink_begin_kept(bl_sink **out, const char *path, bool force,
+                                         const bl_keep_options *keep, struct bl_err *err);
+BL_MUST_USE bl_status bl_outdir_begin_kept(bl_outdir **out, const char *path, bool force,
+                                           const bl_keep_options *keep, struct bl_err *err);
+uint64_t bl_sink_verified(const bl_sink *sink);
+/* The next n bytes are those that are there: at most as far as is verified. */
+void bl_sink_skip(bl_sink *sink, uint64_t n);
+/* Sync what was written, and note it with the caller's state (n > 0 bytes). */
+BL_MUST_USE bl_status bl_sink_checkpoint(bl_sink *sink, const void *state, size_t n,
+                                         struct bl_err *err);
+/* What is kept, to ask for states; NULL: nothing. Borrowed. */
+const bl_keep *bl_sink_kept(const bl_sink *sink);
+const bl_keep *bl_outdir_kept(const bl_outdir *dir);
 
 /* For tests: let the k-th system call of sinks from now on fail with ENOSPC (1 = next; 0 = none). */
 void bl_sink_fail_at(uint64_t k);

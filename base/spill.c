@@ -43,7 +43,7 @@ static int open_nameless(const char *folder)
 /* 0, or an error number. A file system that cannot reserve space is no error. */
 static int reserve(int fd, uint64_t n_bytes)
 {
-    if (!bl_publish_attempt())
+    if (!bl_publish_attempt(BL_CALL_CREATE, -1))
         return errno;
     if (ftruncate(fd, (off_t)n_bytes) != 0)
         return errno;
@@ -118,7 +118,7 @@ bl_status bl_spill_write(bl_spill *spill, uint64_t offset, const void *bytes, si
 
     assert(bl_range_fits(offset, n, spill->size));
     while (n > 0 && rc == BL_OK) {
-        ssize_t put = bl_publish_attempt()
+        ssize_t put = bl_publish_attempt(BL_CALL_WRITE, spill->fd)
                           ? pwrite(spill->fd, from, n < INT_MAX ? n : INT_MAX, (off_t)offset)
                           : -1;
 

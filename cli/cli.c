@@ -77,6 +77,12 @@ int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *
     }
 }
 
+void bl_cli_say_resumed(const bl_command *command, const bl_common *common, double share)
+{
+    if (share > 0 && !common->quiet)
+        fprintf(stderr, "baleen: %s: went on from %.0f %%\n", command->name, 100 * share);
+}
+
 void bl_cli_warn(const bl_command *command, const bl_common *common, const char *format, ...)
 {
     va_list args;

@@ -37,7 +37,7 @@ int bl_cmd_tokenize(const bl_command *command, int argc, char **argv);
 
 /* Values of the common options; { BL_COMMON_DEFAULTS }. */
 typedef struct bl_common {
-    bool help, quiet, progress, force, json, dry_run;
+    bool help, quiet, progress, force, json, dry_run, resume;
     uint64_t n_threads; /* set by bl_cli_parse() */
 } bl_common;
 
@@ -63,6 +63,10 @@ bool bl_cli_stderr_is_terminal(void);
 #define BL_OPTION_FORCE(c)                                                                         \
     {                                                                                              \
         "--force", 0, BL_OPTION_FLAG, &(c).force, NULL, "replace an output that exists"            \
+    }
+#define BL_OPTION_RESUME(c)                                                                        \
+    {                                                                                              \
+        "--resume", 0, BL_OPTION_FLAG, &(c).resume, NULL, "go on from what an unfinished run left" \
     }
 #define BL_OPTION_DRY_RUN(c)                                                                       \
     {                                                                                              \
@@ -91,6 +95,9 @@ int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t 
 
 /* Print the sentence when rc is not BL_OK, and return the exit code. */
 int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *err);
+
+/* Say where an output went on from (share 0: it did not). */
+void bl_cli_say_resumed(const bl_command *command, const bl_common *common, double share);
 
 void bl_cli_warn(const bl_command *command, const bl_common *common, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -8,9 +8,11 @@
 
 #include <string.h>
 
-bl_write_options bl_convert_write_options(const bl_convert_options *o)
+bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed)
 {
     return (bl_write_options){ .force = o->common.force,
+                               .resume = o->common.resume,
+                               .resumed = resumed,
                                .show_progress = o->common.progress,
                                .n_threads = (int)o->common.n_threads,
                                .label = "convert",
@@ -62,7 +64,7 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
 
 int bl_cmd_convert(const bl_command *command, int argc, char **argv)
 {
-    bl_convert_options o = { .shard_size = 5000000000u, .codec = "zstd" };
+    bl_convert_options o = { .command = command, .shard_size = 5000000000u, .codec = "zstd" };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.bln, x.gguf or a folder" },
         { "--dtype", 0, BL_OPTION_STRING, &o.dtype, "TYPE",
@@ -73,6 +75,7 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
           "of a .bln: zstd, or zlib for readers that have nothing else (default zstd)" },
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
+        BL_OPTION_RESUME(o.common),
         BL_OPTION_DRY_RUN(o.common),
         BL_OPTION_QUIET(o.common),
         BL_OPTION_PROGRESS(o.common),

@@ -188,6 +188,7 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
           "data of one shard of a folder (default 5GB)" },
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
+        BL_OPTION_RESUME(o.common),
         BL_OPTION_JSON(o.common),
         BL_OPTION_DRY_RUN(o.common),
         BL_OPTION_QUIET(o.common),

@@ -33,8 +33,11 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                              struct bl_err *err)
 {
     const bl_container *container = bl_ckpt_container(ckpt);
+    double resumed = 0;
     bl_archive_options options = { .n_threads = (int)o->common.n_threads,
                                    .force = o->common.force,
+                                   .resume = o->common.resume,
+                                   .resumed = &resumed,
                                    .style = strcmp(o->codec, "zlib") == 0 ? BL_BLN_PORTABLE
                                                                           : BL_BLN_BEST };
     bl_status rc;
@@ -44,5 +47,6 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
     options.progress = bl_progress_new("convert", bl_archive_bytes(container), o->common.progress);
     rc = (store ? bl_archive_store : bl_archive_restore)(container, o->output, &options, err);
     bl_progress_free(options.progress);
+    bl_cli_say_resumed(o->command, &o->common, resumed);
     return rc == BL_OK ? print_sizes(o->output, container, store, err) : rc;
 }

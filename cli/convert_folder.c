@@ -20,7 +20,8 @@ static const char *torch_name_of(const bl_encoder *cast)
 bl_status bl_convert_to_folder(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype);
-    const bl_write_options options = bl_convert_write_options(o);
+    double resumed = 0;
+    const bl_write_options options = bl_convert_write_options(o, &resumed);
     bl_plan plan = { 0 };
     bl_status rc = bl_plan_folder(&plan, ckpt, choose_for_folder, cast, err);
 
@@ -28,6 +29,7 @@ bl_status bl_convert_to_folder(const bl_convert_options *o, const bl_ckpt *ckpt,
         rc =
             bl_write_folder(o->output, ckpt, &plan,
                             &(bl_folder_text){ .torch_dtype = torch_name_of(cast) }, &options, err);
+    bl_cli_say_resumed(o->command, &o->common, resumed);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
     bl_plan_release(&plan);

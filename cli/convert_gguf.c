@@ -62,7 +62,8 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
 {
     const bool keep = o->dtype && strcmp(o->dtype, "keep") == 0;
     const bool recast = strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0;
-    const bl_write_options options = bl_convert_write_options(o);
+    double resumed = 0;
+    const bl_write_options options = bl_convert_write_options(o, &resumed);
     const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
     bl_plan plan = { 0 };
     bl_status rc = BL_OK;
@@ -79,6 +80,7 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     if (rc == BL_OK && !o->common.dry_run)
         rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
                                                              file_type_of(cast), &options, err);
+    bl_cli_say_resumed(o->command, &o->common, resumed);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
     bl_plan_release(&plan);

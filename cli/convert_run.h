@@ -9,13 +9,15 @@
 #include "formats/ckpt/ckpt.h"
 
 typedef struct bl_convert_options {
+    const bl_command *command;
     bl_common common;
     const char *output, *dtype; /* dtype: as given, NULL without */
     uint64_t shard_size;
     const char *codec; /* of a .bln: "zstd" or "zlib" */
 } bl_convert_options;
 
-bl_write_options bl_convert_write_options(const bl_convert_options *o);
+/* resumed: where to say which share of the output was there. */
+bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed);
 
 /* Into x.gguf: every tensor cast, or kept in its type. */
 BL_MUST_USE bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt,

@@ -6,18 +6,25 @@
 bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckpt,
                                 const char *requantized_from, struct bl_err *err)
 {
-    const bl_write_options options = { .force = o->common.force,
-                                       .show_progress = o->common.progress,
-                                       .n_threads = (int)o->common.n_threads,
-                                       .label = "quantize",
-                                       .shard_size = o->shard_size,
-                                       .requantized_from = requantized_from };
+    double resumed = 0;
+    bl_text more = { 0 };
+    bl_write_options options = { .force = o->common.force,
+                                 .resume = o->common.resume,
+                                 .resumed = &resumed,
+                                 .show_progress = o->common.progress,
+                                 .n_threads = (int)o->common.n_threads,
+                                 .label = "quantize",
+                                 .shard_size = o->shard_size,
+                                 .requantized_from = requantized_from };
     bl_plan_importance importance = { .config = bl_ckpt_config(ckpt) };
     bl_stats *stats = NULL;
     bl_plan plan = { 0 };
     bl_cli_gptq gptq = { 0 };
-    bl_status rc = bl_quantize_open_stats(&stats, o, ckpt, err);
+    bl_status rc = bl_quantize_more(&more, o, err);
 
+    options.more = more.bytes;
+    if (rc == BL_OK)
+        rc = bl_quantize_open_stats(&stats, o, ckpt, err);
     if (rc == BL_OK)
         rc = bl_layout_plan(&plan, ckpt, &o->layout, err);
     importance.stats = stats;
@@ -29,8 +36,10 @@ bl_status bl_quantize_to_folder(const bl_quantize_options *o, const bl_ckpt *ckp
         rc = bl_plan_want_loss(&plan, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = bl_layout_write(o->output, ckpt, &plan, &o->layout, &options, err);
+    bl_cli_say_resumed(o->command, &o->common, resumed);
     if (rc == BL_OK)
         rc = bl_quantize_finish(o, &plan, &gptq, err);
+    bl_text_release(&more);
     bl_cli_gptq_release(&gptq);
     bl_plan_release(&plan);
     bl_stats_close(stats);

@@ -25,6 +25,7 @@ struct run {
     bl_plan draft; /* that types are chosen for; the allocation points into it */
     bl_plan plan;
     bl_cli_gptq gptq;
+    bl_text more; /* see bl_quantize_more() */
     const char *requantized_from;
 };
 
@@ -119,7 +120,11 @@ static void say_unknown(const struct run *r)
 static bl_status run(struct run *r, struct bl_err *err)
 {
     const bl_quantize_options *o = r->o;
+    double resumed = 0;
     const bl_write_options options = { .force = o->common.force,
+                                       .resume = o->common.resume,
+                                       .resumed = &resumed,
+                                       .more = r->more.bytes,
                                        .show_progress = o->common.progress,
                                        .n_threads = (int)o->common.n_threads,
                                        .label = "quantize",
@@ -140,6 +145,7 @@ static bl_status run(struct run *r, struct bl_err *err)
         rc = bl_plan_want_loss(&r->plan, err);
         if (rc == BL_OK)
             rc = bl_write_gguf(o->output, r->ckpt, &r->plan, file_type, &options, err);
+        bl_cli_say_resumed(o->command, &o->common, resumed);
     }
     if (rc == BL_OK && o->common.dry_run && bl_quantize_has_budget(o))
         return (o->common.json ? bl_cli_print_allocation_json
@@ -151,8 +157,11 @@ bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt 
                               const char *requantized_from, struct bl_err *err)
 {
     struct run r = { .o = options, .ckpt = ckpt, .requantized_from = requantized_from };
-    bl_status rc = run(&r, err);
+    bl_status rc = bl_quantize_more(&r.more, options, err);
 
+    if (rc == BL_OK)
+        rc = run(&r, err);
+    bl_text_release(&r.more);
     bl_cli_gptq_release(&r.gptq);
     bl_plan_release(&r.plan);
     bl_plan_release(&r.draft);

@@ -13,13 +13,13 @@
 
 bl_status bl_cli_gptq_check(const bl_cli_gptq_options *o, struct bl_err *err)
 {
-    const bool given = o->text || o->scratch || o->max_tokens || o->memory || o->resume ||
-                       o->shared_hessian || o->sequential;
+    const bool given =
+        o->text || o->scratch || o->max_tokens || o->memory || o->shared_hessian || o->sequential;
 
     if (!o->wanted && given)
         return bl_fail(err, BL_E_USAGE,
-                       "--text, --tokens, --memory, --scratch, --resume, --shared-hessian and "
-                       "--sequential are for --method gptq");
+                       "--text, --tokens, --memory, --scratch, --shared-hessian and --sequential "
+                       "are for --method gptq");
     if (o->wanted && !o->text)
         return bl_fail(err, BL_E_USAGE, "--method gptq needs --text");
     if (o->ctx < 2 || o->ctx > UINT16_MAX)
@@ -78,8 +78,8 @@ bl_status bl_cli_gptq_run(bl_cli_gptq *g, const bl_ckpt *ckpt, bl_plan *plan,
 {
     bl_gptq_options run = { .n_threads = (int)common->n_threads,
                             .memory = o->memory,
-                            .resume = o->resume,
-                            .force = common->force && !o->resume,
+                            .resume = common->resume,
+                            .force = common->force && !common->resume,
                             .shared_hessian = o->shared_hessian,
                             .sequential = o->sequential };
     bl_status rc = make_sequences(g, &run, ckpt, o, err);

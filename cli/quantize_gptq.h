@@ -13,7 +13,7 @@ typedef struct bl_cli_gptq_options {
     bool wanted; /* --method gptq */
     const char *text, *scratch;
     uint64_t ctx, max_tokens, memory; /* max_tokens 0: all of the text */
-    bool resume, shared_hessian, sequential;
+    bool shared_hessian, sequential;
 } bl_cli_gptq_options;
 
 /* Rows of the option table. */
@@ -25,10 +25,9 @@ typedef struct bl_cli_gptq_options {
         { "--sequential",  0,    BL_OPTION_FLAG,                                                   \
           &(g).sequential, NULL, "gptq: inputs from quantized layers: two forward passes" },       \
         { "--memory", 0, BL_OPTION_SIZE, &(g).memory, "SIZE", "gptq: may be used (8GiB)" },        \
-        { "--scratch",  0,     BL_OPTION_STRING,                                                   \
-          &(g).scratch, "DIR", "gptq: for finished layers and states (default: beside OUT)" },     \
     {                                                                                              \
-        "--resume", 0, BL_OPTION_FLAG, &(g).resume, NULL, "gptq: go on after the last layer"       \
+        "--scratch", 0, BL_OPTION_STRING, &(g).scratch, "DIR",                                     \
+            "gptq: for finished layers and states (default: beside OUT)"                           \
     }
 
 BL_MUST_USE bl_status bl_cli_gptq_check(const bl_cli_gptq_options *options, struct bl_err *err);

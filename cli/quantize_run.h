@@ -47,6 +47,13 @@ BL_MUST_USE bl_status bl_quantize_to_gguf(const bl_quantize_options *options, co
 BL_MUST_USE bl_status bl_quantize_to_folder(const bl_quantize_options *options, const bl_ckpt *ckpt,
                                             const char *requantized_from, struct bl_err *err);
 
+/*
+ * What decides the bytes of the output besides source and plan, as text for resuming: methods, and the
+ * sums of the files that it reads.
+ */
+BL_MUST_USE bl_status bl_quantize_more(bl_text *out, const bl_quantize_options *options,
+                                       struct bl_err *err);
+
 /* Print what was written, or with --dry-run would be; GPTQ's scratch files go. */
 BL_MUST_USE bl_status bl_quantize_finish(const bl_quantize_options *options, const bl_plan *plan,
                                          bl_cli_gptq *gptq, struct bl_err *err);

@@ -22,8 +22,10 @@
 enum { BL_ARCHIVE_SLOTS = 6 };
 
 typedef struct bl_archive_options {
-    int n_threads; /* at least 1 */
-    bool force;    /* replace what is there */
+    int n_threads;   /* at least 1 */
+    bool force;      /* replace what is there */
+    bool resume;     /* go on from what an unfinished run of the same left */
+    double *resumed; /* set to the share that was there, 0 to 1; may be NULL */
     bool skip_space_check;
     bl_bln_style style;    /* which codecs a .bln may have */
     bl_progress *progress; /* counts bl_archive_bytes(); may be NULL */

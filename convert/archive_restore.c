@@ -6,8 +6,10 @@
 
 #include "base/alloc.h"
 #include "base/flow.h"
+#include "base/le.h"
 #include "base/sink.h"
 #include "base/size.h"
+#include "convert/checkpoint.h"
 #include "formats/bln/bln_reader.h"
 
 #include <assert.h>
@@ -38,6 +40,8 @@ struct restore {
     enum step step;
     size_t shard, tensor, end_of_shard, side_file; /* end_of_shard: first tensor behind it */
     uint64_t offset;
+    uint64_t written, noted; /* decoded bytes of tensors; those that the last checkpoint has */
+    uint64_t interval;       /* between checkpoints; 0: none are made */
 };
 
 /* The next chunk of the shard; false when it has none left. */
@@ -142,6 +146,22 @@ static bl_status restore_side_file(struct restore *r, const char *name, struct b
     return rc == BL_OK ? bl_sink_commit(&r->file, err) : rc;
 }
 
+/* A chunk, and now and then a checkpoint: u64 stored tensor, u64 bytes of it that are written. */
+static bl_status write_chunk(struct restore *r, const struct slot *slot, struct bl_err *err)
+{
+    unsigned char state[16];
+    bl_status rc = bl_sink_write(r->file, slot->bytes, slot->n, err);
+
+    bl_progress_add(r->options->progress, slot->n);
+    r->written += slot->n;
+    if (rc != BL_OK || r->interval == 0 || r->written - r->noted < r->interval)
+        return rc;
+    bl_put_u64(state, slot->index);
+    bl_put_u64(state + 8, slot->offset + slot->n);
+    r->noted = r->written;
+    return bl_sink_checkpoint(r->file, state, sizeof(state), err);
+}
+
 static bl_status write_slot(void *context, size_t i, struct bl_err *err)
 {
     struct restore *r = context;
@@ -151,14 +171,70 @@ static bl_status write_slot(void *context, size_t i, struct bl_err *err)
     case BEGIN_SHARD:
         return begin_shard(r, slot->index, err);
     case CHUNK:
-        bl_progress_add(r->options->progress, slot->n);
-        return bl_sink_write(r->file, slot->bytes, slot->n, err);
+        return write_chunk(r, slot, err);
     case END_SHARD:
         return bl_sink_commit(&r->file, err);
     case SIDE_FILE:
         break;
     }
     return restore_side_file(r, r->bln->side_file_name[slot->index], err);
+}
+
+/* Pass the shards that an earlier run completed, and what it has of the next. */
+static bl_status pass(struct restore *r, size_t tensor, uint64_t n_done, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    for (;;) {
+        size_t first, n, end;
+
+        bl_bln_shard_tensors(&first, &n, r->bln, r->shard);
+        rc = begin_shard(r, r->shard, err);
+        end = first + n;
+        for (size_t i = first; i < end && i <= tensor && rc == BL_OK; i++) {
+            uint64_t bytes = i < tensor ? r->bln->stored[i].n_bytes : n_done;
+
+            if (bl_sink_verified(r->file) - bl_sink_offset(r->file) < bytes)
+                return bl_fail(err, BL_E_MISMATCH, "%s: less is kept of it than its journal says",
+                               bl_bln_shard_name(r->bln, r->shard));
+            bl_sink_skip(r->file, bytes);
+            r->written += bytes;
+        }
+        if (rc != BL_OK)
+            return rc;
+        r->shard++;
+        if (tensor < end) {
+            r->end_of_shard = end;
+            r->tensor = tensor;
+            r->offset = n_done;
+            r->step = CHUNK;
+            return BL_OK;
+        }
+        rc = bl_sink_commit(&r->file, err);
+        if (rc != BL_OK)
+            return rc;
+    }
+}
+
+/* Go to where an earlier run's last checkpoint is. */
+static bl_status go_on(struct restore *r, struct bl_err *err)
+{
+    const bl_keep *keep = bl_outdir_kept(r->folder);
+    size_t n_states = keep ? bl_keep_n_states(keep) : 0, n;
+    const unsigned char *state;
+    bl_status rc;
+
+    if (n_states == 0)
+        return BL_OK;
+    state = bl_keep_state(&n, keep, n_states - 1);
+    if (n != 16 || bl_get_u64(state) >= r->bln->n_stored ||
+        bl_get_u64(state + 8) > r->bln->stored[bl_get_u64(state)].n_bytes)
+        return bl_fail(err, BL_E_MISMATCH,
+                       "%s: its journal does not fit this run; --force starts anew", r->bln->path);
+    rc = pass(r, (size_t)bl_get_u64(state), bl_get_u64(state + 8), err);
+    r->noted = r->written;
+    bl_progress_add(r->options->progress, r->written);
+    return rc;
 }
 
 static bl_status restore_all(struct restore *r, struct bl_err *err)
@@ -203,10 +279,11 @@ static void free_slots(struct restore *r)
     bl_free(r->slot);
 }
 
-/* What the folder will hold is known exactly. */
-static bl_status check_space(const bl_container *bln, const char *folder, struct bl_err *err)
+/* What the folder will hold is known exactly; `there` bytes of it are. */
+static bl_status check_space(const bl_container *bln, const char *folder, uint64_t there,
+                             struct bl_err *err)
 {
-    uint64_t n = bl_archive_bytes(bln);
+    uint64_t n = bl_archive_bytes(bln) - there;
 
     for (size_t i = 0; i < bl_bln_n_shards(bln); i++)
         n += bl_bln_shard_header_bytes(bln, i);
@@ -233,23 +310,46 @@ static bl_status check_not_around(const bl_container *bln, const char *folder, s
                 : BL_OK;
 }
 
+static bl_status begin(struct restore *r, const char *folder, uint64_t total, struct bl_err *err)
+{
+    const bl_archive_options *o = r->options;
+    bl_keep_options keep = { .resume = o->resume };
+    bl_status rc = BL_OK;
+
+    r->interval = bl_checkpoint_interval(total);
+    if (total <= r->interval && !o->resume)
+        r->interval = 0;
+    if (r->interval > 0)
+        rc = bl_checkpoint_key(&keep.key, r->bln, NULL, "restore", err);
+    if (rc == BL_OK)
+        rc =
+            bl_outdir_begin_kept(&r->folder, folder, o->force, r->interval > 0 ? &keep : NULL, err);
+    return rc == BL_OK ? go_on(r, err) : rc;
+}
+
 bl_status bl_archive_restore(const bl_container *bln, const char *folder,
                              const bl_archive_options *options, struct bl_err *err)
 {
     struct restore r = { .bln = bln, .options = options };
+    uint64_t total = bl_archive_bytes(bln);
     bl_status rc = BL_OK;
 
     assert(strcmp(bln->kind, BL_BLN_KIND) == 0);
     rc = check_not_around(bln, folder, err);
-    if (rc == BL_OK && !options->skip_space_check)
-        rc = check_space(bln, folder, err);
     if (rc == BL_OK)
         rc = make_slots(&r, err);
     if (rc == BL_OK)
-        rc = bl_outdir_begin(&r.folder, folder, options->force, err);
+        rc = begin(&r, folder, total, err);
+    if (options->resumed)
+        *options->resumed = total ? (double)r.written / (double)total : 0;
+    if (rc == BL_OK && !options->skip_space_check)
+        rc = check_space(bln, folder, r.written, err);
     if (rc == BL_OK)
         rc = restore_all(&r, err);
     bl_sink_abort(&r.file);
+    if (rc != BL_OK && r.folder && r.interval > 0)
+        bl_checkpoint_say_kept(err, bl_keep_is_worth_it(bl_outdir_kept(r.folder)), folder,
+                               total ? (double)r.noted / (double)total : 0);
     if (rc == BL_OK)
         rc = bl_outdir_commit(&r.folder, err);
     bl_outdir_abort(&r.folder);

@@ -9,6 +9,7 @@
 #include "base/sink.h"
 #include "base/size.h"
 #include "convert/archive_twin.h"
+#include "convert/checkpoint.h"
 #include "formats/bln/bln_codec.h"
 #include "formats/bln/bln_writer.h"
 #include "formats/dtype/finite.h"
@@ -51,7 +52,9 @@ struct store {
     uint64_t next_offset; /* of the tensor that is being cut */
     struct slot *slot;
     size_t n_slots;
-    uint32_t *entry; /* number in the archive of each tensor written so far */
+    uint32_t *entry;         /* number in the archive of each tensor written so far */
+    uint64_t written, noted; /* decoded bytes of tensors; those that the last checkpoint has */
+    uint64_t interval;       /* between checkpoints; 0: none are made */
 };
 
 uint64_t bl_archive_bytes(const bl_container *container)
@@ -194,6 +197,7 @@ static bl_status write_tensor(struct store *s, const struct slot *slot, struct b
         rc = bl_bln_begin_entry(s->writer, &s->entry[i], &item, err);
     if (rc == BL_OK && slot->n > 0)
         rc = bl_bln_put_chunk(s->writer, &slot->chunk, slot->coded, slot->decoded, err);
+    s->written += slot->is_twin ? item.n_bytes : slot->n;
     bl_progress_add(s->options->progress, slot->is_twin ? item.n_bytes : slot->n);
     return rc;
 }
@@ -230,11 +234,63 @@ static bl_status write_slot(void *context, size_t i, struct bl_err *err)
     struct slot *slot = &s->slot[i];
     bl_status rc;
 
-    if (slot->source.kind == BL_BLN_TENSOR)
-        return write_tensor(s, slot, err);
-    rc = write_text(s, slot, err);
-    bl_free(slot->text);
-    slot->text = NULL;
+    if (slot->source.kind == BL_BLN_TENSOR) {
+        rc = write_tensor(s, slot, err);
+    } else {
+        rc = write_text(s, slot, err);
+        bl_free(slot->text);
+        slot->text = NULL;
+    }
+    if (rc != BL_OK || s->interval == 0 || s->written - s->noted < s->interval)
+        return rc;
+    s->noted = s->written;
+    return bl_bln_checkpoint(s->writer, err);
+}
+
+/* Give the writer what the checkpoint has of the tensor that it ended in. */
+static bl_status remember(struct store *s, size_t tensor, uint64_t n_done, struct bl_err *err)
+{
+    unsigned char *bytes = s->slot[0].decoded;
+    bl_status rc = BL_OK;
+
+    for (uint64_t at = 0; at < n_done && rc == BL_OK;) {
+        size_t n = (size_t)bl_min_u64(BL_BLN_CHUNK_BYTES, n_done - at);
+
+        rc = bl_container_read(s->hf, tensor, at, bytes, n, err);
+        if (rc == BL_OK)
+            bl_bln_remember(s->writer, bytes, n);
+        at += n;
+    }
+    return rc;
+}
+
+/* Go to where an earlier run's last checkpoint is: every source before it is an entry. */
+static bl_status go_on(struct store *s, struct bl_err *err)
+{
+    uint32_t n_entries = 0;
+    uint64_t n_done = 0;
+    bl_status rc = bl_bln_resume(&n_entries, &n_done, s->writer, err);
+
+    if (rc == BL_OK &&
+        (n_entries > s->n_sources ||
+         (n_done > 0 && (n_entries == s->n_sources || s->source[n_entries].kind != BL_BLN_TENSOR))))
+        rc = bl_fail(err, BL_E_MISMATCH, "%s: what is kept has entries that it has not",
+                     s->hf->path);
+    for (uint32_t i = 0; rc == BL_OK && i < n_entries + (n_done > 0); i++) {
+        size_t tensor = s->source[i].index;
+
+        if (s->source[i].kind != BL_BLN_TENSOR)
+            continue;
+        rc = bl_twins_note(s->twins, tensor, err);
+        s->entry[tensor] = i;
+        s->written += i < n_entries ? s->hf->stored[tensor].n_bytes : n_done;
+    }
+    if (rc == BL_OK && n_done > 0)
+        rc = remember(s, s->source[n_entries].index, n_done, err);
+    s->next_source = n_entries;
+    s->next_offset = n_done;
+    s->noted = s->written;
+    bl_progress_add(s->options->progress, s->written);
     return rc;
 }
 
@@ -350,20 +406,44 @@ static bl_status check_not_input(const bl_container *hf, const char *path, struc
     return BL_OK;
 }
 
+static bl_status begin(struct store *s, const char *path, struct bl_err *err)
+{
+    const bl_archive_options *o = s->options;
+    uint64_t total = bl_archive_bytes(s->hf);
+    bl_keep_options keep = { .resume = o->resume };
+    bl_status rc = BL_OK;
+
+    s->interval = bl_checkpoint_interval(total);
+    if (total <= s->interval && !o->resume)
+        s->interval = 0;
+    if (s->interval > 0)
+        rc = bl_checkpoint_key(&keep.key, s->hf, NULL,
+                               o->style == BL_BLN_PORTABLE ? "bln zlib" : "bln", err);
+    if (rc == BL_OK)
+        rc = bl_bln_begin_kept(&s->writer, path, o->force, s->interval > 0 ? &keep : NULL, err);
+    return rc == BL_OK ? go_on(s, err) : rc;
+}
+
 bl_status bl_archive_store(const bl_container *hf, const char *path,
                            const bl_archive_options *options, struct bl_err *err)
 {
     struct store s = { .hf = hf, .options = options };
+    uint64_t total = bl_archive_bytes(hf);
     bl_status rc = check_not_input(hf, path, err);
 
     if (rc == BL_OK)
         rc = make_slots(&s, err);
     if (rc == BL_OK)
-        rc = bl_bln_begin(&s.writer, path, options->force, err);
+        rc = begin(&s, path, err);
+    if (options->resumed)
+        *options->resumed = total ? (double)s.written / (double)total : 0;
     if (rc == BL_OK && !options->skip_space_check)
         rc = check_space(&s, path, err);
     if (rc == BL_OK)
         rc = store_all(&s, err);
+    if (rc != BL_OK && s.writer && s.interval > 0)
+        bl_checkpoint_say_kept(err, bl_keep_is_worth_it(bl_bln_kept(s.writer)), path,
+                               total ? (double)s.noted / (double)total : 0);
     if (rc == BL_OK)
         rc = bl_bln_commit(&s.writer, err);
     bl_bln_abort(&s.writer);

@@ -98,15 +98,15 @@ static bl_status compare(bool *equal, bl_twins *twins, size_t a, size_t b, struc
     return rc;
 }
 
-bl_status bl_twins_find(bool *found, size_t *first, bl_twins *twins, size_t i, struct bl_err *err)
+/* Put tensor i into the map. *was_there: another with its key came before it, *before. */
+static bl_status put(bool *was_there, uint32_t *before, bl_twins *twins, size_t i,
+                     struct bl_err *err)
 {
     const bl_stored *t = &twins->container->stored[i];
     struct key *key = &twins->key[i];
-    bool was_there = false;
-    uint32_t before = 0;
     bl_status rc;
 
-    *found = false;
+    *was_there = false;
     if (t->n_bytes < SAMPLE_BYTES || i >= UINT32_MAX)
         return BL_OK; /* not worth a look */
     rc = bl_container_read(twins->container, i, 0, twins->buffer, SAMPLE_BYTES, err);
@@ -115,10 +115,29 @@ bl_status bl_twins_find(bool *found, size_t *first, bl_twins *twins, size_t i, s
     if (memcmp(twins->buffer, twins->buffer + MAX_PERIOD, SAMPLE_BYTES - MAX_PERIOD) == 0)
         return BL_OK; /* one value repeated: stored as that value, a twin or not */
     *key = (struct key){ t->n_bytes, bl_hash64(twins->buffer, SAMPLE_BYTES), t->dtype };
-    rc = bl_map_put(&twins->map, (const char *)key, sizeof(*key), (uint32_t)i, &was_there, err);
+    rc = bl_map_put(&twins->map, (const char *)key, sizeof(*key), (uint32_t)i, was_there, err);
+    if (rc == BL_OK && *was_there)
+        (void)bl_map_get(before, &twins->map, (const char *)key, sizeof(*key));
+    return rc;
+}
+
+bl_status bl_twins_note(bl_twins *twins, size_t i, struct bl_err *err)
+{
+    bool was_there;
+    uint32_t before;
+
+    return put(&was_there, &before, twins, i, err);
+}
+
+bl_status bl_twins_find(bool *found, size_t *first, bl_twins *twins, size_t i, struct bl_err *err)
+{
+    bool was_there;
+    uint32_t before = 0;
+    bl_status rc = put(&was_there, &before, twins, i, err);
+
+    *found = false;
     if (rc != BL_OK || !was_there)
         return rc;
-    (void)bl_map_get(&before, &twins->map, (const char *)key, sizeof(*key));
     *first = before;
     return compare(found, twins, before, i, err);
 }

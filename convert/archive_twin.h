@@ -24,6 +24,8 @@ BL_MUST_USE bl_status bl_twins_new(bl_twins **out, const bl_container *container
  */
 BL_MUST_USE bl_status bl_twins_find(bool *found, size_t *first, bl_twins *twins, size_t i,
                                     struct bl_err *err);
+/* Tensor i is written: know it, without asking. */
+BL_MUST_USE bl_status bl_twins_note(bl_twins *twins, size_t i, struct bl_err *err);
 void bl_twins_free(bl_twins *twins);
 
 #endif

@@ -246,6 +246,18 @@ bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end, const bl_pipe_op
     return rc;
 }
 
+uint64_t bl_pipeline_bytes_before(const bl_plan *plan, bl_pipe_position position)
+{
+    uint64_t sum = 0, at = 0;
+
+    for (size_t i = 0; i < position.job; i++)
+        for (uint32_t k = 0; k < plan->job[i].n_parts; k++)
+            sum += plan->job[i].part[k].n_bytes;
+    if (position.row > 0)
+        sum += bl_tile_part_bytes(&at, &plan->job[position.job], 0, 0, position.row);
+    return sum;
+}
+
 uint64_t bl_pipeline_memory(const bl_plan *plan, int n_threads)
 {
     uint64_t work = 0, tile[BL_JOB_MAX_PARTS] = { 0 }, later[BL_JOB_MAX_PARTS] = { 0 };

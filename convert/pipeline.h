@@ -44,6 +44,9 @@ typedef struct bl_pipe_options {
 BL_MUST_USE bl_status bl_pipeline_run(const bl_plan *plan, bl_pipe_end end,
                                       const bl_pipe_options *options, struct bl_err *err);
 
+/* Bytes of output before a position that was passed. */
+uint64_t bl_pipeline_bytes_before(const bl_plan *plan, bl_pipe_position position);
+
 /* Bytes that a run needs at most, beside the plan. */
 uint64_t bl_pipeline_memory(const bl_plan *plan, int n_threads);
 

@@ -14,6 +14,9 @@
 
 typedef struct bl_write_options {
     bool force;
+    bool resume;      /* go on from what an unfinished run of the same left */
+    const char *more; /* what decides the bytes besides source and plan: text, for resuming; NULL */
+    double *resumed;  /* set to the share that was there, 0 to 1; may be NULL */
     bool show_progress;
     int n_threads;
     const char *label;            /* of the progress line */

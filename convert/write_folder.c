@@ -3,18 +3,36 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
-#include "convert/pipeline.h"
+#include "convert/checkpoint.h"
 #include "formats/hf/hf_index.h"
 #include "formats/hf/hf_writer.h"
 #include "formats/json/json.h"
 #include "formats/json/json_writer.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
+static bl_status write_bytes(void *writer, const void *bytes, size_t n, struct bl_err *err)
 {
-    return bl_hf_writer_write(context, bytes, n, err);
+    return bl_hf_writer_write(writer, bytes, n, err);
 }
+
+static bl_status skip(void *writer, uint64_t n, struct bl_err *err)
+{
+    return bl_hf_writer_skip(writer, n, err);
+}
+
+static bl_status checkpoint(void *writer, const void *state, size_t n, struct bl_err *err)
+{
+    return bl_hf_writer_checkpoint(writer, state, n, err);
+}
+
+static const bl_keep *kept(const void *writer)
+{
+    return bl_hf_writer_kept(writer);
+}
+
+static const bl_checkpoint_ops folder_ops = { write_bytes, skip, checkpoint, kept };
 
 /* Change one member of the object in *text; the text is replaced. */
 static bl_status set_member(bl_text *text, const char *key, const char *value, struct bl_err *err)
@@ -127,13 +145,31 @@ static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl
     return rc;
 }
 
+/* Open the output: one that can be gone on with, where there is enough to go on from. */
+static bl_status begin(bl_hf_writer **out, const char *path, const bl_ckpt *ckpt,
+                       const bl_plan *plan, const bl_write_options *options, struct bl_err *err)
+{
+    bl_keep_options keep = { .resume = options->resume };
+    bool keeps = options->resume || plan->n_bytes > bl_checkpoint_interval(plan->n_bytes);
+    char *more = bl_format("%s shard size %" PRIu64, options->more ? options->more : "",
+                           options->shard_size);
+    bl_status rc = more ? BL_OK : bl_fail_nomem(err, path);
+
+    if (rc == BL_OK && keeps)
+        rc = bl_checkpoint_key(&keep.key, bl_ckpt_container(ckpt), plan, more, err);
+    bl_free(more);
+    return rc == BL_OK
+               ? bl_hf_writer_begin_kept(out, path, options->force, keeps ? &keep : NULL,
+                                         plan->stored, plan->n_stored, options->shard_size, err)
+               : rc;
+}
+
 bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
                           const bl_folder_text *text, const bl_write_options *options,
                           struct bl_err *err)
 {
     bl_hf_writer *w = NULL;
-    bl_status rc = bl_hf_writer_begin(&w, path, options->force, plan->stored, plan->n_stored,
-                                      options->shard_size, err);
+    bl_status rc = begin(&w, path, ckpt, plan, options, err);
 
     /* First what is known to fail at once. */
     if (rc == BL_OK)
@@ -142,15 +178,13 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
         rc = bl_hf_writer_side_file(w, text->side_name, text->side_text, strlen(text->side_text),
                                     err);
     if (rc == BL_OK) {
-        const bl_pipe_end end = { .write = write_bytes, .context = w };
         bl_progress *progress =
             bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
+        const bl_pipe_options pipe = { .n_threads = options->n_threads,
+                                       .ckpt = ckpt,
+                                       .progress = progress };
 
-        rc = bl_pipeline_run(plan, end,
-                             &(bl_pipe_options){ .n_threads = options->n_threads,
-                                                 .ckpt = ckpt,
-                                                 .progress = progress },
-                             err);
+        rc = bl_checkpoint_run(options->resumed, path, plan, w, &folder_ops, &pipe, err);
         bl_progress_free(progress);
     }
     if (rc == BL_OK)

@@ -2,16 +2,33 @@
 #include "convert/write.h"
 
 #include "base/alloc.h"
-#include "convert/pipeline.h"
+#include "convert/checkpoint.h"
 #include "formats/gguf/gguf_writer.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
 #include <string.h>
 
-static bl_status write_bytes(void *context, const void *bytes, size_t n, struct bl_err *err)
+static bl_status write_bytes(void *writer, const void *bytes, size_t n, struct bl_err *err)
 {
-    return bl_gguf_writer_write(context, bytes, n, err);
+    return bl_gguf_writer_write(writer, bytes, n, err);
 }
+
+static bl_status skip(void *writer, uint64_t n, struct bl_err *err)
+{
+    return bl_gguf_writer_skip(writer, n, err);
+}
+
+static bl_status checkpoint(void *writer, const void *state, size_t n, struct bl_err *err)
+{
+    return bl_gguf_writer_checkpoint(writer, state, n, err);
+}
+
+static const bl_keep *kept(const void *writer)
+{
+    return bl_gguf_writer_kept(writer);
+}
+
+static const bl_checkpoint_ops gguf_ops = { write_bytes, skip, checkpoint, kept };
 
 static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_file_type file_type,
                               struct bl_err *err)
@@ -34,29 +51,41 @@ static void plan_tensors(bl_gguf_writer *w, const bl_plan *plan)
                             plan->stored[i].dim);
 }
 
+/* Open the output: one that can be gone on with, where there is enough to go on from. */
+static bl_status begin(bl_gguf_writer *w, const char *path, const bl_ckpt *ckpt,
+                       const bl_plan *plan, const bl_write_options *options, struct bl_err *err)
+{
+    bl_keep_options keep = { .resume = options->resume };
+    bool keeps = options->resume || plan->n_bytes > bl_checkpoint_interval(plan->n_bytes);
+    bl_status rc = BL_OK;
+
+    if (keeps)
+        rc = bl_checkpoint_key(&keep.key, bl_ckpt_container(ckpt), plan, options->more, err);
+    return rc == BL_OK
+               ? bl_gguf_writer_begin_kept(w, path, options->force, keeps ? &keep : NULL, err)
+               : rc;
+}
+
 /* The plan behind metadata that has been put (rc: how that went); takes the writer over. */
 static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_ckpt *ckpt,
                             const bl_plan *plan, const bl_write_options *options, bl_status rc,
                             struct bl_err *err)
 {
-    bl_progress *progress = NULL;
-
     if (rc == BL_OK && options->requantized_from)
         bl_gguf_put_string(w, "baleen." BL_REQUANTIZED_FROM, options->requantized_from,
                            strlen(options->requantized_from));
     if (rc == BL_OK) {
         plan_tensors(w, plan);
-        rc = bl_gguf_writer_begin(w, path, options->force, err);
+        rc = begin(w, path, ckpt, plan, options, err);
     }
     if (rc == BL_OK) {
-        const bl_pipe_end end = { .write = write_bytes, .context = w };
+        bl_progress *progress =
+            bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
+        const bl_pipe_options pipe = { .n_threads = options->n_threads,
+                                       .ckpt = ckpt,
+                                       .progress = progress };
 
-        progress = bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
-        rc = bl_pipeline_run(plan, end,
-                             &(bl_pipe_options){ .n_threads = options->n_threads,
-                                                 .ckpt = ckpt,
-                                                 .progress = progress },
-                             err);
+        rc = bl_checkpoint_run(options->resumed, path, plan, w, &gguf_ops, &pipe, err);
         bl_progress_free(progress);
     }
     if (rc == BL_OK)

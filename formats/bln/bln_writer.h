@@ -17,6 +17,7 @@
 #define BL_FORMATS_BLN_WRITER_H
 
 #include "base/err.h"
+#include "base/keep.h"
 #include "formats/bln/bln_layout.h"
 
 #include <stdbool.h>
@@ -35,6 +36,26 @@ typedef struct bl_bln_item {
 /* Decoded bytes of every chunk of an item but the last: whole rows where a row fits, and where 128
  * fit a multiple of 128, the height of an FP8 block. */
 uint32_t bl_bln_chunk_bytes(const bl_bln_item *item);
+
+/*
+ * The same for an output that can be gone on with (base/sink.h); keep NULL: it cannot. A run that
+ * resumes calls bl_bln_resume() first.
+ */
+BL_MUST_USE bl_status bl_bln_begin_kept(bl_bln_writer **out, const char *path, bool force,
+                                        const bl_keep_options *keep, struct bl_err *err);
+/* What is kept; NULL: nothing. */
+const bl_keep *bl_bln_kept(const bl_bln_writer *writer);
+
+/*
+ * Go to the last checkpoint: *n_entries are complete, and of the next one *n_done decoded bytes are
+ * there, whose bytes the caller then gives to bl_bln_remember(), in pieces. BL_E_MISMATCH when what
+ * the journal says makes no sense.
+ */
+BL_MUST_USE bl_status bl_bln_resume(uint32_t *n_entries, uint64_t *n_done, bl_bln_writer *writer,
+                                    struct bl_err *err);
+void bl_bln_remember(bl_bln_writer *writer, const unsigned char *decoded, size_t n);
+/* Between chunks: have all that was put on the disk, and noted. */
+BL_MUST_USE bl_status bl_bln_checkpoint(bl_bln_writer *writer, struct bl_err *err);
 
 /* As bl_sink_begin(). */
 BL_MUST_USE bl_status bl_bln_begin(bl_bln_writer **out, const char *path, bool force,

@@ -297,7 +297,8 @@ static bl_status write_header(bl_gguf_writer *w, struct bl_err *err)
     return rc;
 }
 
-bl_status bl_gguf_writer_begin(bl_gguf_writer *w, const char *path, bool force, struct bl_err *err)
+bl_status bl_gguf_writer_begin_kept(bl_gguf_writer *w, const char *path, bool force,
+                                    const bl_keep_options *keep, struct bl_err *err)
 {
     uint64_t n_bytes = 0;
     bl_status rc = bl_gguf_writer_file_bytes(&n_bytes, w, err);
@@ -309,29 +310,52 @@ bl_status bl_gguf_writer_begin(bl_gguf_writer *w, const char *path, bool force, 
     if (rc == BL_OK && !w->path)
         rc = bl_fail_nomem(err, path);
     if (rc == BL_OK)
-        rc = bl_space_check(path, n_bytes, err);
+        rc = bl_sink_begin_kept(&w->sink, path, force, keep, err);
     if (rc == BL_OK)
-        rc = bl_sink_begin(&w->sink, path, force, err);
+        rc = bl_space_check(path, n_bytes - bl_min_u64(n_bytes, bl_sink_verified(w->sink)), err);
     return rc == BL_OK ? write_header(w, err) : rc;
 }
 
-bl_status bl_gguf_writer_write(bl_gguf_writer *w, const void *bytes, size_t n, struct bl_err *err)
+bl_status bl_gguf_writer_begin(bl_gguf_writer *w, const char *path, bool force, struct bl_err *err)
 {
-    const unsigned char *from = bytes;
+    return bl_gguf_writer_begin_kept(w, path, force, NULL, err);
+}
+
+const bl_keep *bl_gguf_writer_kept(const bl_gguf_writer *w)
+{
+    return w->sink ? bl_sink_kept(w->sink) : NULL;
+}
+
+bl_status bl_gguf_writer_checkpoint(bl_gguf_writer *w, const void *state, size_t n,
+                                    struct bl_err *err)
+{
+    return bl_sink_checkpoint(w->sink, state, n, err);
+}
+
+/* Step over n bytes of tensor data: writes those at `from`, or skips what is there (NULL). */
+static bl_status advance(bl_gguf_writer *w, const unsigned char *from, uint64_t n,
+                         struct bl_err *err)
+{
     bl_status rc = BL_OK;
 
     assert(w->sink);
     while (n > 0 && rc == BL_OK) {
-        uint64_t size, padded;
-        size_t step;
+        uint64_t size, padded, step;
 
         if (w->i_tensor == w->n_tensors)
-            return bl_fail(err, BL_E_MISMATCH, "%s: %zu bytes more than the tensors planned",
-                           w->path, n);
+            return bl_fail(err, BL_E_MISMATCH,
+                           "%s: %" PRIu64 " bytes more than the tensors planned", w->path, n);
         size = w->tensor_bytes[w->i_tensor];
-        step = (size_t)bl_min_u64(n, size - w->written);
-        rc = bl_sink_write(w->sink, from, step, err);
-        from += step;
+        step = bl_min_u64(n, size - w->written);
+        if (from) {
+            rc = bl_sink_write(w->sink, from, (size_t)step, err);
+            from += step;
+        } else {
+            if (bl_sink_verified(w->sink) - bl_sink_offset(w->sink) < step)
+                return bl_fail(err, BL_E_MISMATCH, "%s: less is kept of it than its journal says",
+                               w->path);
+            bl_sink_skip(w->sink, step);
+        }
         n -= step;
         w->written += step;
         if (rc == BL_OK && w->written == size) {
@@ -342,6 +366,18 @@ bl_status bl_gguf_writer_write(bl_gguf_writer *w, const void *bytes, size_t n, s
         }
     }
     return rc;
+}
+
+bl_status bl_gguf_writer_write(bl_gguf_writer *w, const void *bytes, size_t n, struct bl_err *err)
+{
+    static const unsigned char nothing;
+
+    return advance(w, n > 0 ? bytes : &nothing, n, err);
+}
+
+bl_status bl_gguf_writer_skip(bl_gguf_writer *w, uint64_t n, struct bl_err *err)
+{
+    return advance(w, NULL, n, err);
 }
 
 bl_status bl_gguf_writer_commit(bl_gguf_writer **handle, struct bl_err *err)

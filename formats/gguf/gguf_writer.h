@@ -17,6 +17,7 @@
 #define BL_FORMATS_GGUF_WRITER_H
 
 #include "base/err.h"
+#include "base/keep.h"
 #include "formats/dtype/dtype.h"
 #include "formats/gguf/gguf_kv.h"
 
@@ -61,6 +62,17 @@ BL_MUST_USE bl_status bl_gguf_writer_file_bytes(uint64_t *out, const bl_gguf_wri
  */
 BL_MUST_USE bl_status bl_gguf_writer_begin(bl_gguf_writer *w, const char *path, bool force,
                                            struct bl_err *err);
+
+/* The same for an output that can be gone on with (base/sink.h); keep NULL: it cannot. */
+BL_MUST_USE bl_status bl_gguf_writer_begin_kept(bl_gguf_writer *w, const char *path, bool force,
+                                                const bl_keep_options *keep, struct bl_err *err);
+/* What is kept, to ask for states; NULL: nothing. */
+const bl_keep *bl_gguf_writer_kept(const bl_gguf_writer *w);
+/* Pass n bytes of tensor data that an earlier run wrote. BL_E_MISMATCH when they are not there. */
+BL_MUST_USE bl_status bl_gguf_writer_skip(bl_gguf_writer *w, uint64_t n, struct bl_err *err);
+/* As bl_sink_checkpoint(). */
+BL_MUST_USE bl_status bl_gguf_writer_checkpoint(bl_gguf_writer *w, const void *state, size_t n,
+                                                struct bl_err *err);
 
 /*
  * The next n bytes of tensor data, in the order of the plan, in pieces of any size. Fails with

@@ -126,9 +126,20 @@ static bl_status open_shard(bl_hf_writer *w, struct bl_err *err)
     return rc;
 }
 
-bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
-                             const bl_stored *plan, size_t n, uint64_t shard_size,
-                             struct bl_err *err)
+/* Bytes of shards that an earlier run left. */
+static uint64_t verified_bytes(const bl_hf_writer *w)
+{
+    const bl_keep *keep = bl_outdir_kept(w->dir);
+    uint64_t n = 0;
+
+    for (size_t i = 0; keep && i < w->n_shards; i++)
+        n += bl_keep_verified(keep, w->shard[i].name);
+    return n;
+}
+
+bl_status bl_hf_writer_begin_kept(bl_hf_writer **out, const char *path, bool force,
+                                  const bl_keep_options *keep, const bl_stored *plan, size_t n,
+                                  uint64_t shard_size, struct bl_err *err)
 {
     bl_hf_writer *w = bl_calloc(1, sizeof(*w));
     bl_status rc;
@@ -140,9 +151,9 @@ bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
     w->path = bl_strdup(path);
     rc = w->path ? plan_shards(w, shard_size, err) : bl_fail_nomem(err, path);
     if (rc == BL_OK)
-        rc = bl_space_check(path, w->n_bytes, err);
+        rc = bl_outdir_begin_kept(&w->dir, path, force, keep, err);
     if (rc == BL_OK)
-        rc = bl_outdir_begin(&w->dir, path, force, err);
+        rc = bl_space_check(path, w->n_bytes - bl_min_u64(w->n_bytes, verified_bytes(w)), err);
     if (rc == BL_OK)
         rc = open_shard(w, err);
     if (rc != BL_OK) {
@@ -151,6 +162,18 @@ bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
     }
     *out = w;
     return BL_OK;
+}
+
+bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
+                             const bl_stored *plan, size_t n, uint64_t shard_size,
+                             struct bl_err *err)
+{
+    return bl_hf_writer_begin_kept(out, path, force, NULL, plan, n, shard_size, err);
+}
+
+const bl_keep *bl_hf_writer_kept(const bl_hf_writer *w)
+{
+    return bl_outdir_kept(w->dir);
 }
 
 /* The current shard is complete: commit it and open the next, if there is one. */
@@ -164,29 +187,51 @@ static bl_status next_shard(bl_hf_writer *w, struct bl_err *err)
     return w->current < w->n_shards ? open_shard(w, err) : BL_OK;
 }
 
-bl_status bl_hf_writer_write(bl_hf_writer *w, const void *bytes, size_t n, struct bl_err *err)
+/* Step over n bytes of data: writes those at `from`, or skips what is there (NULL). */
+static bl_status advance(bl_hf_writer *w, const unsigned char *from, uint64_t n, struct bl_err *err)
 {
-    const unsigned char *from = bytes;
-
     while (n > 0) {
-        uint64_t left;
-        size_t step;
+        uint64_t left, step;
         bl_status rc;
 
         if (!w->file)
             return bl_fail(err, BL_E_IO, "%s: a write failed before", w->path);
         left = bl_safetensors_writer_left(w->file);
         if (left == 0 && w->current + 1 == w->n_shards)
-            return bl_fail(err, BL_E_MISMATCH, "%s: %zu bytes more than the plan has room for",
-                           w->path, n);
-        step = (size_t)bl_min_u64(left, n);
-        rc = left == 0 ? next_shard(w, err) : bl_safetensors_writer_write(w->file, from, step, err);
+            return bl_fail(err, BL_E_MISMATCH,
+                           "%s: %" PRIu64 " bytes more than the plan has room for", w->path, n);
+        step = bl_min_u64(left, n);
+        if (left == 0)
+            rc = next_shard(w, err);
+        else
+            rc = from ? bl_safetensors_writer_write(w->file, from, (size_t)step, err)
+                      : bl_safetensors_writer_skip(w->file, step, err);
         if (rc != BL_OK)
             return rc;
-        from += step;
+        if (from)
+            from += step;
         n -= step;
     }
     return BL_OK;
+}
+
+bl_status bl_hf_writer_write(bl_hf_writer *w, const void *bytes, size_t n, struct bl_err *err)
+{
+    static const unsigned char nothing;
+
+    return advance(w, n > 0 ? bytes : &nothing, n, err);
+}
+
+bl_status bl_hf_writer_skip(bl_hf_writer *w, uint64_t n, struct bl_err *err)
+{
+    return advance(w, NULL, n, err);
+}
+
+bl_status bl_hf_writer_checkpoint(bl_hf_writer *w, const void *state, size_t n, struct bl_err *err)
+{
+    if (!w->file)
+        return bl_fail(err, BL_E_IO, "%s: a write failed before", w->path);
+    return bl_safetensors_writer_checkpoint(w->file, state, n, err);
 }
 
 /* A name that stays inside the folder. Hidden files are allowed: they come from a checkpoint. */

@@ -17,6 +17,7 @@
 #define BL_FORMATS_HF_WRITER_H
 
 #include "base/err.h"
+#include "base/keep.h"
 #include "formats/ckpt/container.h"
 
 #include <stdbool.h>
@@ -33,6 +34,17 @@ typedef struct bl_hf_writer bl_hf_writer;
 BL_MUST_USE bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
                                          const bl_stored *plan, size_t n, uint64_t shard_size,
                                          struct bl_err *err);
+/* The same for an output that can be gone on with (base/sink.h); keep NULL: it cannot. */
+BL_MUST_USE bl_status bl_hf_writer_begin_kept(bl_hf_writer **out, const char *path, bool force,
+                                              const bl_keep_options *keep, const bl_stored *plan,
+                                              size_t n, uint64_t shard_size, struct bl_err *err);
+/* What is kept, to ask for states; NULL: nothing. */
+const bl_keep *bl_hf_writer_kept(const bl_hf_writer *w);
+/* Pass n bytes of data that an earlier run wrote. BL_E_MISMATCH when they are not there. */
+BL_MUST_USE bl_status bl_hf_writer_skip(bl_hf_writer *w, uint64_t n, struct bl_err *err);
+/* As bl_sink_checkpoint(). */
+BL_MUST_USE bl_status bl_hf_writer_checkpoint(bl_hf_writer *w, const void *state, size_t n,
+                                              struct bl_err *err);
 /* Pieces may have any length; they may end inside a tensor or run across several. */
 BL_MUST_USE bl_status bl_hf_writer_write(bl_hf_writer *w, const void *bytes, size_t n,
                                          struct bl_err *err);
@@ -42,6 +54,7 @@ BL_MUST_USE bl_status bl_hf_writer_side_file(bl_hf_writer *w, const char *name, 
 size_t bl_hf_writer_n_shards(const bl_hf_writer *w);
 /* Ends the writer and sets it to NULL, also on failure: then nothing is left on the disk. */
 BL_MUST_USE bl_status bl_hf_writer_commit(bl_hf_writer **w, struct bl_err *err);
-void bl_hf_writer_abort(bl_hf_writer **w); /* NULL inside is allowed */
+/* Removes what was written, but for what is kept; NULL inside is allowed. */
+void bl_hf_writer_abort(bl_hf_writer **w);
 
 #endif

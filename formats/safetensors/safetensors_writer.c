@@ -192,6 +192,21 @@ bl_status bl_safetensors_writer_write(bl_safetensors_writer *w, const void *byte
     return rc;
 }
 
+bl_status bl_safetensors_writer_skip(bl_safetensors_writer *w, uint64_t n, struct bl_err *err)
+{
+    if (n > w->n_left || bl_sink_verified(w->sink) - bl_sink_offset(w->sink) < n)
+        return bl_fail(err, BL_E_MISMATCH, "%s: less is kept of it than its journal says", w->file);
+    bl_sink_skip(w->sink, n);
+    w->n_left -= n;
+    return BL_OK;
+}
+
+bl_status bl_safetensors_writer_checkpoint(bl_safetensors_writer *w, const void *state, size_t n,
+                                           struct bl_err *err)
+{
+    return bl_sink_checkpoint(w->sink, state, n, err);
+}
+
 uint64_t bl_safetensors_writer_left(const bl_safetensors_writer *w)
 {
     return w->n_left;

@@ -54,6 +54,12 @@ BL_MUST_USE bl_status bl_safetensors_writer_begin_with(bl_safetensors_writer **o
                                                        size_t n_metadata, struct bl_err *err);
 BL_MUST_USE bl_status bl_safetensors_writer_write(bl_safetensors_writer *w, const void *bytes,
                                                   size_t n, struct bl_err *err);
+/* Pass n bytes of data that an earlier run wrote (base/sink.h). BL_E_MISMATCH: they are not there. */
+BL_MUST_USE bl_status bl_safetensors_writer_skip(bl_safetensors_writer *w, uint64_t n,
+                                                 struct bl_err *err);
+/* As bl_sink_checkpoint(). */
+BL_MUST_USE bl_status bl_safetensors_writer_checkpoint(bl_safetensors_writer *w, const void *state,
+                                                       size_t n, struct bl_err *err);
 uint64_t bl_safetensors_writer_left(const bl_safetensors_writer *w); /* data bytes to come */
 /* Ends the writer and sets it to NULL, also on failure: then nothing is left on the disk. */
 BL_MUST_USE bl_status bl_safetensors_writer_commit(bl_safetensors_writer **w, struct bl_err *err);
