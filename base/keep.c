@@ -206,6 +206,15 @@ uint64_t bl_keep_verified(const bl_keep *keep, const char *name)
     return file ? file->verified : 0;
 }
 
+uint64_t bl_keep_verified_bytes(const bl_keep *keep)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < keep->n_files; i++)
+        n += keep->file[i].verified;
+    return n;
+}
+
 size_t bl_keep_n_states(const bl_keep *keep)
 {
     return keep->n_states;

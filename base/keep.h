@@ -46,6 +46,9 @@ BL_MUST_USE bl_status bl_keep_begin(bl_keep **out, const char *partial, bool is_
 /* Bytes of a file that an earlier run left and that are sound; 0: none. */
 uint64_t bl_keep_verified(const bl_keep *keep, const char *name);
 
+/* The same of all files together. */
+uint64_t bl_keep_verified_bytes(const bl_keep *keep);
+
 /* The states of the earlier run's checkpoints, in order. */
 size_t bl_keep_n_states(const bl_keep *keep);
 const void *bl_keep_state(size_t *n, const bl_keep *keep, size_t i);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/cancel.h"
 #include "base/size.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -442,19 +443,27 @@ bl_status bl_sink_remove(const char *path, struct bl_err *err)
     return BL_OK;
 }
 
-bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err)
+bl_status bl_space_free(uint64_t *out, const char *path, struct bl_err *err)
 {
     char *folder = bl_publish_parent(path);
     struct statvfs vfs;
-    uint64_t room;
-    int answer;
 
     if (!folder)
         return bl_fail_nomem(err, path);
-    answer = statvfs(folder, &vfs);
+    if (statvfs(folder, &vfs) != 0 || !bl_mul_u64(out, vfs.f_bavail, vfs.f_frsize))
+        *out = UINT64_MAX;
     bl_free(folder);
-    if (answer != 0 || !bl_mul_u64(&room, vfs.f_bavail, vfs.f_frsize) || room >= n_bytes)
-        return BL_OK;
-    return bl_fail(err, BL_E_IO, "%s: needs %" PRIu64 " bytes, the disk has %" PRIu64 " left", path,
-                   n_bytes, room);
+    return BL_OK;
+}
+
+bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err)
+{
+    char need[32], have[32];
+    uint64_t room = UINT64_MAX;
+    bl_status rc = bl_space_free(&room, path, err);
+
+    if (rc != BL_OK || room >= n_bytes)
+        return rc;
+    return bl_fail(err, BL_E_IO, "%s: needs %s, the disk has %s left", path,
+                   bl_text_bytes(need, n_bytes), bl_text_bytes(have, room));
 }

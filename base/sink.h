@@ -67,6 +67,9 @@ void bl_outdir_abort(bl_outdir **dir);
  */
 BL_MUST_USE bl_status bl_space_check(const char *path, uint64_t n_bytes, struct bl_err *err);
 
+/* Bytes that may be written there; UINT64_MAX where the file system does not say. */
+BL_MUST_USE bl_status bl_space_free(uint64_t *out, const char *path, struct bl_err *err);
+
 /*
  * Outputs that take long can be gone on with. Begun by the functions below they keep, once a
  * checkpoint was made, what is written when they are aborted or the process dies: NAME.partial and

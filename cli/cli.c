@@ -77,6 +77,32 @@ int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *
     }
 }
 
+static const char *tensor_name(const void *ckpt, size_t i)
+{
+    return bl_ckpt_tensor(ckpt, i)->name;
+}
+
+bl_status bl_cli_sanity_of(bl_sanity **out, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    return bl_sanity_new(out, bl_ckpt_n_tensors(ckpt), tensor_name, ckpt, err);
+}
+
+void bl_cli_say_findings(const bl_command *command, const bl_common *common,
+                         const bl_sanity *sanity)
+{
+    bl_text text = { 0 };
+
+    if (!sanity || common->quiet)
+        return;
+    bl_sanity_report(&text, sanity);
+    for (char *line = text.bytes, *end; line && *line; line = end + 1) {
+        end = strchr(line, '\n');
+        *end = '\0';
+        fprintf(stderr, "baleen: %s: warning: %s\n", command->name, line);
+    }
+    bl_text_release(&text);
+}
+
 void bl_cli_say_resumed(const bl_command *command, const bl_common *common, double share)
 {
     if (share > 0 && !common->quiet)

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/options.h"
 #include "convert/job.h"
+#include "convert/sanity.h"
 #include "formats/json/json_writer.h"
 #include "quantize/budget_plan.h"
 
@@ -37,7 +38,7 @@ int bl_cmd_tokenize(const bl_command *command, int argc, char **argv);
 
 /* Values of the common options; { BL_COMMON_DEFAULTS }. */
 typedef struct bl_common {
-    bool help, quiet, progress, force, json, dry_run, resume;
+    bool help, quiet, progress, force, json, dry_run, resume, strict, no_space_check;
     uint64_t n_threads; /* set by bl_cli_parse() */
 } bl_common;
 
@@ -68,6 +69,12 @@ bool bl_cli_stderr_is_terminal(void);
     {                                                                                              \
         "--resume", 0, BL_OPTION_FLAG, &(c).resume, NULL, "go on from what an unfinished run left" \
     }
+#define BL_OPTION_STRICT(c)                                                                        \
+    { "--strict", 0, BL_OPTION_FLAG, &(c).strict, NULL, "refuse a source that looks wrong" },      \
+    {                                                                                              \
+        "--no-space-check", 0, BL_OPTION_FLAG, &(c).no_space_check, NULL,                          \
+            "write even if the disk seems too small"                                               \
+    }
 #define BL_OPTION_DRY_RUN(c)                                                                       \
     {                                                                                              \
         "--dry-run", 0, BL_OPTION_FLAG, &(c).dry_run, NULL, "say what would be written, and stop"  \
@@ -95,6 +102,13 @@ int bl_cli_parse(const char **operand, size_t *n_operands, size_t least, size_t 
 
 /* Print the sentence when rc is not BL_OK, and return the exit code. */
 int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *err);
+
+/* Warn of what looked wrong in a source; NULL: of nothing. */
+void bl_cli_say_findings(const bl_command *command, const bl_common *common,
+                         const bl_sanity *sanity);
+
+/* A collector of findings about a checkpoint's tensors. */
+BL_MUST_USE bl_status bl_cli_sanity_of(bl_sanity **out, const bl_ckpt *ckpt, struct bl_err *err);
 
 /* Say where an output went on from (share 0: it did not). */
 void bl_cli_say_resumed(const bl_command *command, const bl_common *common, double share);

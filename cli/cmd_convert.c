@@ -8,11 +8,15 @@
 
 #include <string.h>
 
-bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed)
+bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed,
+                                          bl_sanity *sanity)
 {
     return (bl_write_options){ .force = o->common.force,
                                .resume = o->common.resume,
                                .resumed = resumed,
+                               .skip_space_check = o->common.no_space_check,
+                               .strict = o->common.strict,
+                               .sanity = sanity,
                                .show_progress = o->common.progress,
                                .n_threads = (int)o->common.n_threads,
                                .label = "convert",
@@ -76,6 +80,7 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
         BL_OPTION_RESUME(o.common),
+        BL_OPTION_STRICT(o.common),
         BL_OPTION_DRY_RUN(o.common),
         BL_OPTION_QUIET(o.common),
         BL_OPTION_PROGRESS(o.common),

@@ -27,28 +27,34 @@ bl_status bl_quantize_open_stats(bl_stats **out, const bl_quantize_options *o, c
 }
 
 static bl_status print_json(const bl_quantize_options *o, const bl_plan *plan,
-                            const bl_cli_gptq *gptq, struct bl_err *err)
+                            const bl_cli_gptq *gptq, const bl_needs *needs, struct bl_err *err)
 {
     bl_text out = { 0 };
     bl_json_writer w = { .text = &out };
-    bl_status rc;
+    bl_status rc = BL_OK;
 
     bl_json_begin_object(&w);
     bl_cli_put_plan_json(&w, plan, o->output);
+    if (o->common.dry_run)
+        rc = bl_cli_put_needs_json(&w, needs, o->output, err);
     if (gptq->run)
         bl_cli_gptq_put_json(&w, gptq);
     bl_json_end_object(&w);
     bl_text_puts(&out, "\n");
-    rc = bl_cli_print(&out, err);
+    if (rc == BL_OK)
+        rc = bl_cli_print(&out, err);
     bl_text_release(&out);
     return rc;
 }
 
 bl_status bl_quantize_finish(const bl_quantize_options *o, const bl_plan *plan, bl_cli_gptq *gptq,
-                             struct bl_err *err)
+                             const bl_needs *needs, struct bl_err *err)
 {
-    bl_status rc =
-        o->common.json ? print_json(o, plan, gptq, err) : bl_cli_print_plan(plan, o->output, err);
+    bl_status rc = o->common.json ? print_json(o, plan, gptq, needs, err)
+                                  : bl_cli_print_plan(plan, o->output, err);
+
+    if (rc == BL_OK && o->common.dry_run && !o->common.json && !o->gptq.wanted)
+        rc = bl_cli_print_needs(needs, o->output, &o->common, err);
 
     if (rc == BL_OK && gptq->run && !o->common.json && !o->common.dry_run)
         rc = bl_cli_gptq_print(gptq, err);
@@ -189,6 +195,7 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
         BL_OPTION_THREADS(o.common),
         BL_OPTION_FORCE(o.common),
         BL_OPTION_RESUME(o.common),
+        BL_OPTION_STRICT(o.common),
         BL_OPTION_JSON(o.common),
         BL_OPTION_DRY_RUN(o.common),
         BL_OPTION_QUIET(o.common),

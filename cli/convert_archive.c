@@ -1,7 +1,9 @@
 /* convert_archive.c - a folder as one .bln, and back: byte for byte. */
 #include "cli/convert_run.h"
 
+#include "cli/dry_run.h"
 #include "convert/archive.h"
+#include "formats/bln/bln_reader.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +31,39 @@ static bl_status print_sizes(const char *output, const bl_container *container, 
     return rc;
 }
 
+static const char *stored_name(const void *container, size_t i)
+{
+    return ((const bl_container *)container)->stored[i].name;
+}
+
+/* What an archive, or what comes out of it, will take. */
+static bl_status print_needs(const bl_convert_options *o, const bl_container *container,
+                             const bl_archive_options *options, bool store, struct bl_err *err)
+{
+    const uint64_t source = bl_archive_bytes(container);
+    bl_needs needs = { .source_bytes = source,
+                       .memory_bytes = bl_archive_memory(container, options->n_threads),
+                       .estimated = store,
+                       .n_files = 1 };
+    bl_text out = { 0 };
+    char bytes[32];
+    bl_status rc = BL_OK;
+
+    if (store) {
+        rc = bl_archive_estimate(&needs.disk_bytes, &needs.seconds, container, options, err);
+    } else {
+        needs.disk_bytes = bl_archive_restored_bytes(container);
+        needs.n_files = bl_bln_n_shards(container) + container->n_side_files;
+    }
+    bl_text_put_name(&out, o->output);
+    bl_text_printf(&out, ": %zu tensors, %s, byte for byte\n", container->n_stored,
+                   bl_text_bytes(bytes, source));
+    if (rc == BL_OK)
+        rc = bl_cli_print(&out, err);
+    bl_text_release(&out);
+    return rc == BL_OK ? bl_cli_print_needs(&needs, o->output, &o->common, err) : rc;
+}
+
 bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, bool store,
                              struct bl_err *err)
 {
@@ -38,15 +73,23 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                                    .force = o->common.force,
                                    .resume = o->common.resume,
                                    .resumed = &resumed,
+                                   .skip_space_check = o->common.no_space_check,
+                                   .strict = o->common.strict,
                                    .style = strcmp(o->codec, "zlib") == 0 ? BL_BLN_PORTABLE
                                                                           : BL_BLN_BEST };
     bl_status rc;
 
     if (o->common.dry_run)
-        return bl_fail(err, BL_E_USAGE, "--dry-run is for outputs with another encoding");
+        return print_needs(o, container, &options, store, err);
+    rc = store ? bl_sanity_new(&options.sanity, container->n_stored, stored_name, container, err)
+               : BL_OK;
+    if (rc != BL_OK)
+        return rc;
     options.progress = bl_progress_new("convert", bl_archive_bytes(container), o->common.progress);
     rc = (store ? bl_archive_store : bl_archive_restore)(container, o->output, &options, err);
     bl_progress_free(options.progress);
     bl_cli_say_resumed(o->command, &o->common, resumed);
+    bl_cli_say_findings(o->command, &o->common, options.sanity);
+    bl_sanity_free(options.sanity);
     return rc == BL_OK ? print_sizes(o->output, container, store, err) : rc;
 }

@@ -1,8 +1,10 @@
 /* convert_folder.c - any checkpoint as a Hugging Face folder, cast to one type. */
 #include "cli/convert_run.h"
 
+#include "cli/dry_run.h"
 #include "convert/cast.h"
 #include "convert/plan.h"
+#include "formats/hf/hf_writer.h"
 
 /* F32 stays F32. */
 static const bl_encoder *choose_for_folder(const void *cast, const bl_choice *choice)
@@ -17,21 +19,42 @@ static const char *torch_name_of(const bl_encoder *cast)
     return cast->dtype == BL_F16 ? "float16" : "bfloat16";
 }
 
+static bl_status print_needs(const bl_convert_options *o, const bl_ckpt *ckpt, const bl_plan *plan,
+                             struct bl_err *err)
+{
+    bl_needs needs = { .disk_bytes = plan->n_bytes };
+    bl_status rc = bl_needs_of_plan(&needs, plan, ckpt, (int)o->common.n_threads, err);
+
+    if (rc == BL_OK)
+        rc = bl_hf_count_shards(&needs.n_files, plan->stored, plan->n_stored, o->shard_size, err);
+    needs.n_files += bl_ckpt_container(ckpt)->n_side_files;
+    return rc == BL_OK ? bl_cli_print_needs(&needs, o->output, &o->common, err) : rc;
+}
+
 bl_status bl_convert_to_folder(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype);
     double resumed = 0;
-    const bl_write_options options = bl_convert_write_options(o, &resumed);
+    bl_sanity *sanity = NULL;
+    bl_write_options options;
     bl_plan plan = { 0 };
     bl_status rc = bl_plan_folder(&plan, ckpt, choose_for_folder, cast, err);
+
+    if (rc == BL_OK)
+        rc = bl_cli_sanity_of(&sanity, ckpt, err);
+    options = bl_convert_write_options(o, &resumed, sanity);
 
     if (rc == BL_OK && !o->common.dry_run)
         rc =
             bl_write_folder(o->output, ckpt, &plan,
                             &(bl_folder_text){ .torch_dtype = torch_name_of(cast) }, &options, err);
     bl_cli_say_resumed(o->command, &o->common, resumed);
+    bl_cli_say_findings(o->command, &o->common, sanity);
+    bl_sanity_free(sanity);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
+    if (rc == BL_OK && o->common.dry_run)
+        rc = print_needs(o, ckpt, &plan, err);
     bl_plan_release(&plan);
     return rc;
 }

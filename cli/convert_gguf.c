@@ -1,6 +1,7 @@
 /* convert_gguf.c - any checkpoint as a GGUF file: cast to one type, or each tensor in its own. */
 #include "cli/convert_run.h"
 
+#include "cli/dry_run.h"
 #include "convert/cast.h"
 #include "convert/plan.h"
 
@@ -58,12 +59,24 @@ static bl_gguf_file_type file_type_of(const bl_encoder *cast)
     return cast->dtype == BL_F16 ? BL_GGUF_FILE_F16 : BL_GGUF_FILE_BF16;
 }
 
+static bl_status print_needs(const bl_convert_options *o, const bl_ckpt *ckpt, const bl_plan *plan,
+                             bl_gguf_file_type file_type, struct bl_err *err)
+{
+    bl_needs needs = { .n_files = 1 };
+    bl_status rc = bl_needs_of_plan(&needs, plan, ckpt, (int)o->common.n_threads, err);
+
+    if (rc == BL_OK)
+        rc = bl_write_gguf_bytes(&needs.disk_bytes, ckpt, plan, file_type, err);
+    return rc == BL_OK ? bl_cli_print_needs(&needs, o->output, &o->common, err) : rc;
+}
+
 bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const bool keep = o->dtype && strcmp(o->dtype, "keep") == 0;
     const bool recast = strcmp(bl_ckpt_container(ckpt)->kind, "gguf") == 0;
     double resumed = 0;
-    const bl_write_options options = bl_convert_write_options(o, &resumed);
+    bl_sanity *sanity = NULL;
+    bl_write_options options;
     const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
     bl_plan plan = { 0 };
     bl_status rc = BL_OK;
@@ -77,12 +90,19 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     if (rc == BL_OK)
         rc = (recast ? bl_plan_recast
                      : bl_plan_gguf)(&plan, ckpt, keep ? choose_kept : choose_for_gguf, cast, err);
+    if (rc == BL_OK)
+        rc = bl_cli_sanity_of(&sanity, ckpt, err);
+    options = bl_convert_write_options(o, &resumed, sanity);
     if (rc == BL_OK && !o->common.dry_run)
         rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
                                                              file_type_of(cast), &options, err);
     bl_cli_say_resumed(o->command, &o->common, resumed);
+    bl_cli_say_findings(o->command, &o->common, sanity);
+    bl_sanity_free(sanity);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
+    if (rc == BL_OK && o->common.dry_run)
+        rc = print_needs(o, ckpt, &plan, file_type_of(cast), err);
     bl_plan_release(&plan);
     return rc;
 }

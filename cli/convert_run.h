@@ -16,8 +16,9 @@ typedef struct bl_convert_options {
     const char *codec; /* of a .bln: "zstd" or "zlib" */
 } bl_convert_options;
 
-/* resumed: where to say which share of the output was there. */
-bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed);
+/* resumed: where to say which share of the output was there; sanity: told of what passes. */
+bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed,
+                                          bl_sanity *sanity);
 
 /* Into x.gguf: every tensor cast, or kept in its type. */
 BL_MUST_USE bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt,

@@ -26,6 +26,7 @@ struct run {
     bl_plan plan;
     bl_cli_gptq gptq;
     bl_text more; /* see bl_quantize_more() */
+    bl_sanity *sanity;
     const char *requantized_from;
 };
 
@@ -125,11 +126,15 @@ static bl_status run(struct run *r, struct bl_err *err)
                                        .resume = o->common.resume,
                                        .resumed = &resumed,
                                        .more = r->more.bytes,
+                                       .skip_space_check = o->common.no_space_check,
+                                       .strict = o->common.strict,
+                                       .sanity = r->sanity,
                                        .show_progress = o->common.progress,
                                        .n_threads = (int)o->common.n_threads,
                                        .label = "quantize",
                                        .requantized_from = r->requantized_from };
     bl_gguf_file_type file_type = BL_GGUF_FILE_F32;
+    bl_needs needs = { 0 };
     bl_status rc = bl_tensor_rules_parse(&r->rules, o->tensors.value, o->tensors.n, err);
 
     if (rc == BL_OK)
@@ -146,11 +151,18 @@ static bl_status run(struct run *r, struct bl_err *err)
         if (rc == BL_OK)
             rc = bl_write_gguf(o->output, r->ckpt, &r->plan, file_type, &options, err);
         bl_cli_say_resumed(o->command, &o->common, resumed);
+        bl_cli_say_findings(o->command, &o->common, r->sanity);
     }
     if (rc == BL_OK && o->common.dry_run && bl_quantize_has_budget(o))
         return (o->common.json ? bl_cli_print_allocation_json
                                : bl_cli_print_allocation)(&r->allocation, o->output, err);
-    return rc == BL_OK ? bl_quantize_finish(o, &r->plan, &r->gptq, err) : rc;
+    needs.n_files = 1;
+    if (rc == BL_OK && o->common.dry_run && !o->gptq.wanted) {
+        rc = bl_write_gguf_bytes(&needs.disk_bytes, r->ckpt, &r->plan, file_type, err);
+        if (rc == BL_OK)
+            rc = bl_needs_of_plan(&needs, &r->plan, r->ckpt, (int)o->common.n_threads, err);
+    }
+    return rc == BL_OK ? bl_quantize_finish(o, &r->plan, &r->gptq, &needs, err) : rc;
 }
 
 bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt *ckpt,
@@ -160,7 +172,10 @@ bl_status bl_quantize_to_gguf(const bl_quantize_options *options, const bl_ckpt 
     bl_status rc = bl_quantize_more(&r.more, options, err);
 
     if (rc == BL_OK)
+        rc = bl_cli_sanity_of(&r.sanity, ckpt, err);
+    if (rc == BL_OK)
         rc = run(&r, err);
+    bl_sanity_free(r.sanity);
     bl_text_release(&r.more);
     bl_cli_gptq_release(&r.gptq);
     bl_plan_release(&r.plan);

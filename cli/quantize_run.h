@@ -5,6 +5,7 @@
 #define BL_CLI_QUANTIZE_RUN_H
 
 #include "cli/cli.h"
+#include "cli/dry_run.h"
 #include "cli/quantize_gptq.h"
 #include "formats/stats/stats.h"
 #include "quantize/layout.h"
@@ -54,8 +55,9 @@ BL_MUST_USE bl_status bl_quantize_to_folder(const bl_quantize_options *options, 
 BL_MUST_USE bl_status bl_quantize_more(bl_text *out, const bl_quantize_options *options,
                                        struct bl_err *err);
 
-/* Print what was written, or with --dry-run would be; GPTQ's scratch files go. */
+/* Print what was written, or with --dry-run would be and needs; GPTQ's scratch files go. */
 BL_MUST_USE bl_status bl_quantize_finish(const bl_quantize_options *options, const bl_plan *plan,
-                                         bl_cli_gptq *gptq, struct bl_err *err);
+                                         bl_cli_gptq *gptq, const bl_needs *needs,
+                                         struct bl_err *err);
 
 #endif

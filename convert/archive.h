@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/progress.h"
+#include "convert/sanity.h"
 #include "formats/bln/bln_codec.h"
 #include "formats/ckpt/container.h"
 
@@ -27,7 +28,9 @@ typedef struct bl_archive_options {
     bool resume;     /* go on from what an unfinished run of the same left */
     double *resumed; /* set to the share that was there, 0 to 1; may be NULL */
     bool skip_space_check;
-    bl_bln_style style;    /* which codecs a .bln may have */
+    bool strict;        /* fail, before the output has its name, when sanity has found anything */
+    bl_sanity *sanity;  /* store: of the container's tensors; NULL: a NaN is an error */
+    bl_bln_style style; /* which codecs a .bln may have */
     bl_progress *progress; /* counts bl_archive_bytes(); may be NULL */
 } bl_archive_options;
 
@@ -36,11 +39,25 @@ uint64_t bl_archive_bytes(const bl_container *container);
 
 /*
  * Write the container that bl_hf_open() gave to a .bln file. A tensor whose bytes an earlier one
- * has already is stored once. BL_E_FORMAT, with tensor and position, when a value is not finite;
+ * has already is stored once. A value that is not finite is a finding, or BL_E_FORMAT without sanity;
  * the disk must have room for what a sample of the data predicts.
  */
 BL_MUST_USE bl_status bl_archive_store(const bl_container *hf, const char *path,
                                        const bl_archive_options *options, struct bl_err *err);
+
+/*
+ * Bytes that the archive will have, from samples; a few percent too many; and the seconds that reading
+ * and coding took them, projected. Options: threads, style.
+ */
+BL_MUST_USE bl_status bl_archive_estimate(uint64_t *n_bytes, double *seconds,
+                                          const bl_container *hf, const bl_archive_options *options,
+                                          struct bl_err *err);
+
+/* Bytes that either direction needs at most, beside the table of the container. */
+uint64_t bl_archive_memory(const bl_container *container, int n_threads);
+
+/* Bytes of the files that a .bln was made from. */
+uint64_t bl_archive_restored_bytes(const bl_container *bln);
 
 /* Write the files that a .bln was made from to a new folder. BL_E_MISMATCH when it is damaged. */
 BL_MUST_USE bl_status bl_archive_restore(const bl_container *bln, const char *folder,

@@ -279,17 +279,15 @@ static void free_slots(struct restore *r)
     bl_free(r->slot);
 }
 
-/* What the folder will hold is known exactly; `there` bytes of it are. */
-static bl_status check_space(const bl_container *bln, const char *folder, uint64_t there,
-                             struct bl_err *err)
+uint64_t bl_archive_restored_bytes(const bl_container *bln)
 {
-    uint64_t n = bl_archive_bytes(bln) - there;
+    uint64_t n = bl_archive_bytes(bln);
 
     for (size_t i = 0; i < bl_bln_n_shards(bln); i++)
         n += bl_bln_shard_header_bytes(bln, i);
     for (size_t i = 0; i < bln->n_side_files; i++)
         n += bl_bln_side_file_bytes(bln, bln->side_file_name[i]);
-    return bl_space_check(folder, n, err);
+    return n;
 }
 
 /* A folder that holds the archive itself must not be replaced by what comes out of it. */
@@ -343,7 +341,8 @@ bl_status bl_archive_restore(const bl_container *bln, const char *folder,
     if (options->resumed)
         *options->resumed = total ? (double)r.written / (double)total : 0;
     if (rc == BL_OK && !options->skip_space_check)
-        rc = check_space(bln, folder, r.written, err);
+        rc = bl_checkpoint_space(folder, bl_archive_restored_bytes(bln), bl_outdir_kept(r.folder),
+                                 err);
     if (rc == BL_OK)
         rc = restore_all(&r, err);
     bl_sink_abort(&r.file);

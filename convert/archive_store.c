@@ -19,8 +19,9 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
-enum { N_SAMPLES = 64, SAMPLE_BYTES = 64 << 10 };
+enum { N_SAMPLES = 64, SAMPLE_BYTES = 256 << 10 };
 
 /* What becomes an entry, in the order of the file. */
 struct source {
@@ -78,7 +79,8 @@ static bl_bln_item item_of(const bl_stored *t)
     return item;
 }
 
-static bl_status check_finite(const bl_container *hf, const struct slot *slot, struct bl_err *err)
+static bl_status check_finite(const bl_container *hf, const struct slot *slot, bl_sanity *sanity,
+                              struct bl_err *err)
 {
     const bl_stored *t = &hf->stored[slot->source.index];
     const bl_dtype_traits *traits = bl_dtype_traits_of(t->dtype);
@@ -86,6 +88,10 @@ static bl_status check_finite(const bl_container *hf, const struct slot *slot, s
 
     if (bl_dtype_check_finite(t->dtype, slot->decoded, slot->n, &index))
         return BL_OK;
+    if (sanity) {
+        bl_sanity_not_finite(sanity, slot->source.index);
+        return BL_OK;
+    }
     return bl_container_fail(
         err, BL_E_FORMAT, hf, slot->source.index, "value %" PRIu64 " is not a finite %s number",
         slot->offset / traits->block_bytes * traits->block_len + index, traits->name);
@@ -166,22 +172,60 @@ static bl_status cut_next(void *context, size_t i, bool *end, struct bl_err *err
     return load_text(s, slot, err);
 }
 
+static bool is_floating(bl_dtype dtype)
+{
+    return dtype == BL_F8_E4M3 || dtype == BL_BF16 || dtype == BL_F16 || dtype == BL_F32;
+}
+
+/* Tell of a coded chunk: one value repeated says by itself whether that is zero. */
+static void look_at(const struct store *s, const struct slot *slot)
+{
+    static const char scales[] = "_scale_inv"; /* of FP8 blocks (formats/hfquant) */
+    const bl_stored *t = &s->hf->stored[slot->source.index];
+    size_t n_name = strlen(t->name);
+    bool zero = slot->chunk.codec == BL_BLN_CONST;
+
+    if (t->dtype == BL_F32 && n_name > sizeof(scales) &&
+        strcmp(t->name + n_name - (sizeof(scales) - 1), scales) == 0) {
+        bl_sanity_scales_f32(s->options->sanity, slot->source.index, slot->decoded,
+                             slot->n / sizeof(float));
+        return;
+    }
+    for (uint32_t i = 0; zero && i < slot->chunk.n_stored; i++)
+        zero = slot->coded[i] == 0;
+    if (t->ndim >= 2 && is_floating(t->dtype) && n_name > 7 &&
+        strcmp(t->name + n_name - 7, ".weight") == 0)
+        bl_sanity_values(s->options->sanity, slot->source.index, !zero);
+}
+
+static bl_status read_slot(const struct store *s, struct slot *slot, struct bl_err *err)
+{
+    return bl_container_read(s->hf, slot->source.index, slot->offset, slot->decoded, slot->n, err);
+}
+
+static bl_status code(const struct store *s, struct slot *slot, int i_thread, struct bl_err *err)
+{
+    return bl_bln_encode(&slot->chunk, &slot->coded, s->encoder[i_thread], slot->stored,
+                         slot->decoded, slot->n, BL_BLN_TENSOR,
+                         s->hf->stored[slot->source.index].dtype, err);
+}
+
 /* Read, check and code one chunk. */
 static bl_status code_slot(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct store *s = context;
     struct slot *slot = &s->slot[i];
-    size_t tensor = slot->source.index;
     bl_status rc;
 
     if (slot->source.kind != BL_BLN_TENSOR || slot->n == 0)
         return BL_OK;
-    rc = bl_container_read(s->hf, tensor, slot->offset, slot->decoded, slot->n, err);
+    rc = read_slot(s, slot, err);
     if (rc == BL_OK)
-        rc = check_finite(s->hf, slot, err);
+        rc = check_finite(s->hf, slot, s->options->sanity, err);
     if (rc == BL_OK)
-        rc = bl_bln_encode(&slot->chunk, &slot->coded, s->encoder[i_thread], slot->stored,
-                           slot->decoded, slot->n, BL_BLN_TENSOR, s->hf->stored[tensor].dtype, err);
+        rc = code(s, slot, i_thread, err);
+    if (rc == BL_OK && s->options->sanity)
+        look_at(s, slot);
     return rc;
 }
 
@@ -349,15 +393,16 @@ static void free_slots(struct store *s)
 }
 
 /*
- * Room on the disk, from samples taken at even distances through all data. Weights of one type
+ * Bytes of the archive, from samples taken at even distances through all data. Weights of one type
  * compress alike everywhere, so a few percent on top cover the error.
  */
-static bl_status check_space(struct store *s, const char *path, struct bl_err *err)
+static bl_status estimate(struct store *s, uint64_t *n_bytes, struct bl_err *err)
 {
     uint64_t total = bl_archive_bytes(s->hf), n_read = 0, n_stored = 0, start = 0;
     size_t tensor = 0;
     bl_status rc = BL_OK;
 
+    *n_bytes = UINT64_C(2) * BL_BLN_ANCHOR_BYTES + UINT64_C(512) * s->hf->n_stored;
     if (total == 0)
         return BL_OK;
     for (uint64_t k = 0; k < N_SAMPLES && rc == BL_OK; k++) {
@@ -369,16 +414,53 @@ static bl_status check_space(struct store *s, const char *path, struct bl_err *e
         slot->source = (struct source){ BL_BLN_TENSOR, tensor };
         slot->offset = (at - start) / 8 * 8;
         slot->n = (size_t)bl_min_u64(SAMPLE_BYTES, s->hf->stored[tensor].n_bytes - slot->offset);
-        rc = code_slot(s, 0, 0, err);
+        rc = read_slot(s, slot, err);
+        if (rc == BL_OK)
+            rc = code(s, slot, 0, err);
         n_read += slot->n;
         n_stored += slot->chunk.n_stored;
     }
-    if (rc != BL_OK)
-        return rc;
-    return bl_space_check(path,
-                          (uint64_t)((double)total * 1.03 * (double)n_stored / (double)n_read) +
-                              UINT64_C(2) * BL_BLN_ANCHOR_BYTES + UINT64_C(512) * s->hf->n_stored,
-                          err);
+    *n_bytes += (uint64_t)((double)total * 1.03 * (double)n_stored / (double)(n_read ? n_read : 1));
+    return rc;
+}
+
+static bl_status check_space(struct store *s, const char *path, struct bl_err *err)
+{
+    uint64_t n_bytes;
+    bl_status rc = estimate(s, &n_bytes, err);
+
+    return rc == BL_OK ? bl_checkpoint_space(path, n_bytes, bl_bln_kept(s->writer), err) : rc;
+}
+
+bl_status bl_archive_estimate(uint64_t *n_bytes, double *seconds, const bl_container *hf,
+                              const bl_archive_options *options, struct bl_err *err)
+{
+    struct store s = { .hf = hf, .options = options };
+    const double n_sampled = (double)N_SAMPLES * SAMPLE_BYTES;
+    struct timespec start, end;
+    bl_status rc = make_slots(&s, err);
+
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    if (rc == BL_OK)
+        rc = estimate(&s, n_bytes, err);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    *seconds =
+        ((double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec)) *
+        (double)bl_archive_bytes(hf) / n_sampled / options->n_threads;
+    free_slots(&s);
+    return rc;
+}
+
+uint64_t bl_archive_memory(const bl_container *container, int n_threads)
+{
+    uint64_t n_names = 0, n_chunks = bl_archive_bytes(container) / BL_BLN_CHUNK_BYTES;
+
+    for (size_t i = 0; i < container->n_stored; i++)
+        n_names += strlen(container->stored[i].name) + 1;
+    /* slots, coders, what twins are compared in; the index three times while it is written */
+    return (uint64_t)n_threads * (BL_ARCHIVE_SLOTS * 2 + 5) * BL_BLN_CHUNK_BYTES +
+           3 * (n_names + container->n_stored * BL_BLN_ENTRY_BYTES +
+                (n_chunks + container->n_stored) * BL_BLN_CHUNK_RECORD_BYTES);
 }
 
 /* With force, a file of the input could be replaced: an archive inside its own folder is one. */
@@ -444,6 +526,8 @@ bl_status bl_archive_store(const bl_container *hf, const char *path,
     if (rc != BL_OK && s.writer && s.interval > 0)
         bl_checkpoint_say_kept(err, bl_keep_is_worth_it(bl_bln_kept(s.writer)), path,
                                total ? (double)s.noted / (double)total : 0);
+    if (rc == BL_OK && options->strict)
+        rc = bl_sanity_refuse(options->sanity, err);
     if (rc == BL_OK)
         rc = bl_bln_commit(&s.writer, err);
     bl_bln_abort(&s.writer);

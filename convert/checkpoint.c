@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/le.h"
+#include "base/sink.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "convert/loss.h"
@@ -198,6 +199,20 @@ bl_status bl_checkpoint_run(double *resumed, const char *path, const bl_plan *pl
     if (rc != BL_OK)
         bl_checkpoint_say_kept(err, r.keeps && bl_keep_is_worth_it(ops->kept(writer)), path,
                                plan->n_bytes ? (double)r.noted / (double)plan->n_bytes : 0);
+    return rc;
+}
+
+bl_status bl_checkpoint_space(const char *path, uint64_t n_bytes, const bl_keep *keep,
+                              struct bl_err *err)
+{
+    uint64_t there = keep ? bl_keep_verified_bytes(keep) : 0;
+    struct bl_err here = { 0 };
+    bl_status rc = bl_space_check(path, n_bytes - bl_min_u64(n_bytes, there), &here);
+
+    if (rc == BL_E_IO)
+        return bl_fail(err, rc, "%s (--no-space-check writes all the same)", here.text);
+    if (rc != BL_OK && err)
+        *err = here;
     return rc;
 }
 

@@ -45,6 +45,10 @@ void bl_checkpoint_set_least(uint64_t n_bytes);
 BL_MUST_USE bl_status bl_checkpoint_key(bl_hash128 *out, const bl_container *source,
                                         const bl_plan *plan, const char *more, struct bl_err *err);
 
+/* bl_space_check() for what is not there yet, naming the option that does without. */
+BL_MUST_USE bl_status bl_checkpoint_space(const char *path, uint64_t n_bytes, const bl_keep *keep,
+                                          struct bl_err *err);
+
 /* Say in a sentence of failure that the output at `path` is kept, if it is. */
 void bl_checkpoint_say_kept(struct bl_err *err, bool kept, const char *path, double share);
 

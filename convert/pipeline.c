@@ -99,6 +99,62 @@ static bl_status cut_tile(void *context, size_t i, bool *end, struct bl_err *err
     return rc;
 }
 
+static bool has_nonzero(const float *x, uint64_t n)
+{
+    uint64_t i = 0;
+
+    while (i < n && x[i] == 0) /* mostly the first value ends it */
+        i++;
+    return i < n;
+}
+
+/* The scales of a tensor in FP8 blocks: they are small, and read once more for this. */
+static bl_status look_at_scales(const struct run *r, size_t i, const bl_tensor *t,
+                                struct bl_err *err)
+{
+    const bl_container *c = bl_ckpt_container(r->options->ckpt);
+    const bl_parts *parts = bl_ckpt_parts(r->options->ckpt, t);
+    const bl_stored *scales;
+    unsigned char *bytes;
+    bl_status rc;
+
+    if (!parts || parts->coding != BL_CODING_FP8_BLOCK || c->stored[parts->scales].dtype != BL_F32)
+        return BL_OK;
+    scales = &c->stored[parts->scales];
+    bytes = bl_alloc((size_t)scales->n_bytes, 1);
+    rc = bytes ? bl_container_read(c, parts->scales, 0, bytes, (size_t)scales->n_bytes, err)
+               : bl_fail_nomem(err, scales->name);
+    if (rc == BL_OK)
+        bl_sanity_scales_f32(r->options->sanity, i, bytes, (size_t)scales->n_bytes / sizeof(float));
+    bl_free(bytes);
+    return rc;
+}
+
+/* Tell of the values that were read for a tile, tensor by tensor. */
+static bl_status look_at_values(const struct run *r, const struct slot *s, const float *value,
+                                struct bl_err *err)
+{
+    const bl_job *job = s->job;
+    const uint64_t n_cols = job->rows.n_cols;
+    uint64_t end = s->row + s->n_rows;
+    bl_status rc = BL_OK;
+
+    for (uint64_t row = s->row; row < end && rc == BL_OK;) {
+        bool whole = job->view != BL_VIEW_ROWS; /* heads of one tensor */
+        uint64_t k = whole ? 0 : row / job->rows_each;
+        uint64_t n = whole ? end - row : bl_min_u64(end - row, (k + 1) * job->rows_each - row);
+        size_t i = (size_t)(job->source[k] - bl_ckpt_tensor(r->options->ckpt, 0));
+
+        if (job->source[k]->ndim >= 2)
+            bl_sanity_values(r->options->sanity, i,
+                             has_nonzero(value + (row - s->row) * n_cols, n * n_cols));
+        if (row == (whole ? 0 : k * job->rows_each))
+            rc = look_at_scales(r, i, job->source[k], err);
+        row += n;
+    }
+    return rc;
+}
+
 static bl_status encode_tile(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     struct run *r = context;
@@ -108,6 +164,9 @@ static bl_status encode_tile(void *context, size_t i, int i_thread, struct bl_er
 
     if (rc == BL_OK)
         rc = bl_tile_encode(&s->tile, work, s->job, s->row, s->n_rows, err);
+    if (rc == BL_OK && r->options->sanity && s->job->source && s->job->view != BL_VIEW_NONE &&
+        s->job->rows.read && (!s->job->raw.read || s->job->loss))
+        rc = look_at_values(r, s, work->value, err);
     return name_tensor(rc, s->job, err);
 }
 

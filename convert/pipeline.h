@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/progress.h"
 #include "convert/job.h"
+#include "convert/sanity.h"
 
 /* Where a run is: before row `row` of job `job`. */
 typedef struct bl_pipe_position {
@@ -37,6 +38,7 @@ typedef struct bl_pipe_options {
     int n_threads;          /* at least 1 */
     bl_pipe_position start; /* of a position that an earlier run passed; losses are added to */
     const bl_ckpt *ckpt; /* whose tensors will be read, to ask for them ahead; NULL: nobody asks */
+    bl_sanity *sanity;   /* of ckpt's tensors, told of the values that pass; may be NULL */
     bl_progress *progress; /* may be NULL */
 } bl_pipe_options;
 

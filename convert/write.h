@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "convert/job.h"
+#include "convert/sanity.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/gguf/gguf_metadata.h"
 
@@ -17,6 +18,9 @@ typedef struct bl_write_options {
     bool resume;      /* go on from what an unfinished run of the same left */
     const char *more; /* what decides the bytes besides source and plan: text, for resuming; NULL */
     double *resumed;  /* set to the share that was there, 0 to 1; may be NULL */
+    bool skip_space_check;
+    bool strict;       /* fail, before the output has its name, when sanity has found anything */
+    bl_sanity *sanity; /* of the checkpoint's tensors, told of what passes; may be NULL */
     bool show_progress;
     int n_threads;
     const char *label;            /* of the progress line */

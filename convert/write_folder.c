@@ -158,10 +158,12 @@ static bl_status begin(bl_hf_writer **out, const char *path, const bl_ckpt *ckpt
     if (rc == BL_OK && keeps)
         rc = bl_checkpoint_key(&keep.key, bl_ckpt_container(ckpt), plan, more, err);
     bl_free(more);
-    return rc == BL_OK
-               ? bl_hf_writer_begin_kept(out, path, options->force, keeps ? &keep : NULL,
-                                         plan->stored, plan->n_stored, options->shard_size, err)
-               : rc;
+    if (rc == BL_OK)
+        rc = bl_hf_writer_begin_kept(out, path, options->force, keeps ? &keep : NULL, plan->stored,
+                                     plan->n_stored, options->shard_size, err);
+    if (rc == BL_OK && !options->skip_space_check)
+        rc = bl_checkpoint_space(path, plan->n_bytes, kept(*out), err);
+    return rc;
 }
 
 bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *plan,
@@ -182,6 +184,7 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
             bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
         const bl_pipe_options pipe = { .n_threads = options->n_threads,
                                        .ckpt = ckpt,
+                                       .sanity = options->sanity,
                                        .progress = progress };
 
         rc = bl_checkpoint_run(options->resumed, path, plan, w, &folder_ops, &pipe, err);
@@ -189,6 +192,8 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
     }
     if (rc == BL_OK)
         rc = copy_side_files(w, ckpt, err);
+    if (rc == BL_OK && options->strict)
+        rc = bl_sanity_refuse(options->sanity, err);
     if (rc == BL_OK)
         return bl_hf_writer_commit(&w, err);
     bl_hf_writer_abort(&w);

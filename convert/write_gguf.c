@@ -56,14 +56,19 @@ static bl_status begin(bl_gguf_writer *w, const char *path, const bl_ckpt *ckpt,
                        const bl_plan *plan, const bl_write_options *options, struct bl_err *err)
 {
     bl_keep_options keep = { .resume = options->resume };
+    uint64_t n_bytes = 0;
     bool keeps = options->resume || plan->n_bytes > bl_checkpoint_interval(plan->n_bytes);
     bl_status rc = BL_OK;
 
     if (keeps)
         rc = bl_checkpoint_key(&keep.key, bl_ckpt_container(ckpt), plan, options->more, err);
-    return rc == BL_OK
-               ? bl_gguf_writer_begin_kept(w, path, options->force, keeps ? &keep : NULL, err)
-               : rc;
+    if (rc == BL_OK)
+        rc = bl_gguf_writer_begin_kept(w, path, options->force, keeps ? &keep : NULL, err);
+    if (rc == BL_OK)
+        rc = bl_gguf_writer_file_bytes(&n_bytes, w, err);
+    if (rc == BL_OK && !options->skip_space_check)
+        rc = bl_checkpoint_space(path, n_bytes, kept(w), err);
+    return rc;
 }
 
 /* The plan behind metadata that has been put (rc: how that went); takes the writer over. */
@@ -83,11 +88,14 @@ static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_ckpt *
             bl_progress_new(options->label, plan->n_source_bytes, options->show_progress);
         const bl_pipe_options pipe = { .n_threads = options->n_threads,
                                        .ckpt = ckpt,
+                                       .sanity = options->sanity,
                                        .progress = progress };
 
         rc = bl_checkpoint_run(options->resumed, path, plan, w, &gguf_ops, &pipe, err);
         bl_progress_free(progress);
     }
+    if (rc == BL_OK && options->strict)
+        rc = bl_sanity_refuse(options->sanity, err);
     if (rc == BL_OK)
         return bl_gguf_writer_commit(&w, err);
     bl_gguf_writer_abort(&w);

@@ -311,8 +311,6 @@ bl_status bl_gguf_writer_begin_kept(bl_gguf_writer *w, const char *path, bool fo
         rc = bl_fail_nomem(err, path);
     if (rc == BL_OK)
         rc = bl_sink_begin_kept(&w->sink, path, force, keep, err);
-    if (rc == BL_OK)
-        rc = bl_space_check(path, n_bytes - bl_min_u64(n_bytes, bl_sink_verified(w->sink)), err);
     return rc == BL_OK ? write_header(w, err) : rc;
 }
 

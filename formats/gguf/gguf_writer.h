@@ -5,7 +5,7 @@
  *     bl_gguf_writer_new(&w, err);
  *     bl_gguf_put_u32(w, "llama.block_count", 61); ...          metadata, in order
  *     bl_gguf_plan_tensor(w, "token_embd.weight", BL_Q8_0, 2, dim); ...   tensors, in order
- *     bl_gguf_writer_begin(w, "x.gguf", force, err);            checks, space, header
+ *     bl_gguf_writer_begin(w, "x.gguf", force, err);            checks, header
  *     bl_gguf_writer_write(w, bytes, n, err); ...               all tensors, back to back
  *     bl_gguf_writer_commit(&w, err);                           or bl_gguf_writer_abort(&w)
  *
@@ -56,7 +56,7 @@ BL_MUST_USE bl_status bl_gguf_writer_file_bytes(uint64_t *out, const bl_gguf_wri
                                                 struct bl_err *err);
 
 /*
- * Check the plan and the free space, open the output and write the header. Nothing can be put or
+ * Check the plan, open the output and write the header. Nothing can be put or
  * planned after it. Fails as bl_sink_begin() does, or with BL_E_UNSUPPORTED / BL_E_NOMEM when a put
  * or a plan failed.
  */

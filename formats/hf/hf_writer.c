@@ -73,6 +73,17 @@ static bl_status cut_shards(bl_hf_writer *w, uint64_t shard_size, struct bl_err 
     return BL_OK;
 }
 
+bl_status bl_hf_count_shards(size_t *out, const bl_stored *plan, size_t n, uint64_t shard_size,
+                             struct bl_err *err)
+{
+    char path[] = "output";
+    bl_hf_writer w = { .plan = plan, .n_plan = n, .path = path };
+    bl_status rc = cut_shards(&w, shard_size, err);
+
+    *out = w.n_shards;
+    return rc;
+}
+
 /* Keep a file name of the folder for this writer alone. */
 static bl_status take_name(bl_hf_writer *w, const char *name, struct bl_err *err)
 {
@@ -126,17 +137,6 @@ static bl_status open_shard(bl_hf_writer *w, struct bl_err *err)
     return rc;
 }
 
-/* Bytes of shards that an earlier run left. */
-static uint64_t verified_bytes(const bl_hf_writer *w)
-{
-    const bl_keep *keep = bl_outdir_kept(w->dir);
-    uint64_t n = 0;
-
-    for (size_t i = 0; keep && i < w->n_shards; i++)
-        n += bl_keep_verified(keep, w->shard[i].name);
-    return n;
-}
-
 bl_status bl_hf_writer_begin_kept(bl_hf_writer **out, const char *path, bool force,
                                   const bl_keep_options *keep, const bl_stored *plan, size_t n,
                                   uint64_t shard_size, struct bl_err *err)
@@ -152,8 +152,6 @@ bl_status bl_hf_writer_begin_kept(bl_hf_writer **out, const char *path, bool for
     rc = w->path ? plan_shards(w, shard_size, err) : bl_fail_nomem(err, path);
     if (rc == BL_OK)
         rc = bl_outdir_begin_kept(&w->dir, path, force, keep, err);
-    if (rc == BL_OK)
-        rc = bl_space_check(path, w->n_bytes - bl_min_u64(w->n_bytes, verified_bytes(w)), err);
     if (rc == BL_OK)
         rc = open_shard(w, err);
     if (rc != BL_OK) {

@@ -28,8 +28,8 @@ typedef struct bl_hf_writer bl_hf_writer;
 
 /*
  * plan: of each bl_stored the name, dtype, ndim and dim count. The plan and its names are borrowed
- * until commit or abort. Refuses what bl_outdir_begin() refuses, a plan that
- * bl_safetensors_check_plan() refuses, and a disk with too little space (BL_E_IO).
+ * until commit or abort. Refuses what bl_outdir_begin() refuses, and a plan that
+ * bl_safetensors_check_plan() refuses. Whether the disk has room is the caller's to ask.
  */
 BL_MUST_USE bl_status bl_hf_writer_begin(bl_hf_writer **out, const char *path, bool force,
                                          const bl_stored *plan, size_t n, uint64_t shard_size,
@@ -51,6 +51,9 @@ BL_MUST_USE bl_status bl_hf_writer_write(bl_hf_writer *w, const void *bytes, siz
 /* name: a plain file name that is no shard, no index and was not written before. */
 BL_MUST_USE bl_status bl_hf_writer_side_file(bl_hf_writer *w, const char *name, const void *bytes,
                                              size_t n, struct bl_err *err);
+/* Shards that a plan is cut into. */
+BL_MUST_USE bl_status bl_hf_count_shards(size_t *out, const bl_stored *plan, size_t n,
+                                         uint64_t shard_size, struct bl_err *err);
 size_t bl_hf_writer_n_shards(const bl_hf_writer *w);
 /* Ends the writer and sets it to NULL, also on failure: then nothing is left on the disk. */
 BL_MUST_USE bl_status bl_hf_writer_commit(bl_hf_writer **w, struct bl_err *err);

@@ -162,6 +162,10 @@ def main():
         put(first, SCALE, 4, struct.pack("<f", float("inf")))
     elif kind == "nan-scale":
         put(first, SCALE, 0, struct.pack("<f", float("nan")))
+    elif kind == "zeros":
+        change(to, EXPERT % (3, "up_proj"), lambda b: bytes(len(b)))
+    elif kind == "outlier":
+        put(shard_of(to, SCALE), SCALE, 4, struct.pack("<f", 1e4))
     elif kind == "no-config":
         os.remove(f"{to}/config.json")
     elif kind == "bad-config":

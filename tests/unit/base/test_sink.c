@@ -409,7 +409,7 @@ static int fill_a_small_disk(void)
     if (bl_space_check("x", 100, &err) != BL_OK)
         return 2;
     if (bl_space_check("x", 2 * MIB, &err) != BL_E_IO ||
-        strcmp(err.text, "x: needs 2097152 bytes, the disk has 1048576 left") != 0)
+        strcmp(err.text, "x: needs 2.10 MB, the disk has 1.05 MB left") != 0)
         return 3;
     if (write_a_file(false, &err) != BL_E_IO || !strstr(err.text, "No space left on device"))
         return 4;
