@@ -8,6 +8,11 @@
 
 #include <string.h>
 
+uint64_t bl_convert_shard_size(const bl_convert_options *o)
+{
+    return o->shard_size != BL_NO_SHARD_SIZE ? o->shard_size : 5000000000u;
+}
+
 bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed,
                                           bl_sanity *sanity)
 {
@@ -20,7 +25,7 @@ bl_write_options bl_convert_write_options(const bl_convert_options *o, double *r
                                .show_progress = o->common.progress,
                                .n_threads = (int)o->common.n_threads,
                                .label = "convert",
-                               .shard_size = o->shard_size };
+                               .shard_size = bl_convert_shard_size(o) };
 }
 
 static bl_status run(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
@@ -33,19 +38,16 @@ static bl_status run(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl
         if (o->dtype)
             return bl_fail(err, BL_E_USAGE,
                            "a .bln keeps every byte: --dtype is for other outputs");
+        if (o->mtp)
+            return bl_fail(err, BL_E_USAGE, "a .bln keeps every byte: --mtp is for other outputs");
         if (strcmp(kind, "safetensors") != 0)
             return bl_fail(err, BL_E_UNSUPPORTED,
                            "%s: a .bln is made from a Hugging Face folder, this is %s",
                            bl_ckpt_path(ckpt), kind);
         return bl_convert_archive(o, ckpt, true, err);
     }
-    if (!o->dtype && strcmp(kind, "bln") == 0)
+    if (!o->dtype && !o->mtp && o->shard_size == BL_NO_SHARD_SIZE && strcmp(kind, "bln") == 0)
         return bl_convert_archive(o, ckpt, false, err);
-    if (!o->dtype)
-        return bl_fail(err, BL_E_USAGE,
-                       "a folder from %s needs --dtype f32, bf16 or f16 (without it, a folder is "
-                       "made from a .bln)",
-                       kind);
     return bl_convert_to_folder(o, ckpt, err);
 }
 
@@ -55,11 +57,14 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
+    if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)
+        return bl_fail(err, BL_E_USAGE, "--mtp is keep or drop, not '%s'", o->mtp);
     if (strcmp(o->codec, "zstd") != 0 && strcmp(o->codec, "zlib") != 0)
         return bl_fail(err, BL_E_USAGE, "--codec is zstd or zlib, not '%s'", o->codec);
     if (o->dtype && strcmp(o->dtype, "keep") == 0) {
-        if (!bl_cli_has_suffix(o->output, ".gguf"))
-            return bl_fail(err, BL_E_USAGE, "--dtype keep is for .gguf (a .bln keeps every byte)");
+        if (bl_cli_has_suffix(o->output, ".bln"))
+            return bl_fail(err, BL_E_USAGE,
+                           "a .bln keeps every byte: --dtype is for other outputs");
     } else if (o->dtype && !bl_cast_encoder_by_name(o->dtype)) {
         return bl_fail(err, BL_E_USAGE, "--dtype is f32, bf16 or f16, not '%s'", o->dtype);
     }
@@ -68,13 +73,15 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
 
 int bl_cmd_convert(const bl_command *command, int argc, char **argv)
 {
-    bl_convert_options o = { .command = command, .shard_size = 5000000000u, .codec = "zstd" };
+    bl_convert_options o = { .command = command, .shard_size = BL_NO_SHARD_SIZE, .codec = "zstd" };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "OUT", "x.bln, x.gguf or a folder" },
         { "--dtype", 0, BL_OPTION_STRING, &o.dtype, "TYPE",
-          "f32, bf16 or f16 (default for .gguf: bf16), or keep for .gguf" },
+          "f32, bf16, f16, or keep (default: bf16 for .gguf, keep for a folder)" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
+        { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",
+          "the MTP layers (default: dropped from .gguf, kept elsewhere)" },
         { "--codec", 0, BL_OPTION_STRING, &o.codec, "CODEC",
           "of a .bln: zstd, or zlib for readers that have nothing else (default zstd)" },
         BL_OPTION_THREADS(o.common),

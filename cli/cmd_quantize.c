@@ -136,6 +136,8 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
 
     if (!o->output)
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
+    if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)
+        return bl_fail(err, BL_E_USAGE, "--mtp is keep or drop, not '%s'", o->mtp);
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     o->gptq.wanted = strcmp(o->method_name, "gptq") == 0; /* on the search's scales */
@@ -149,6 +151,9 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
         rc = check_type(o, err);
     if (rc != BL_OK)
         return rc;
+    if (o->mtp && o->to_folder)
+        return bl_fail(err, BL_E_USAGE,
+                       "--mtp is for .gguf; of a folder, convert --mtp drop makes one without");
     is_gguf = bl_cli_has_suffix(o->output, ".gguf");
     is_file = is_gguf || bl_cli_has_suffix(o->output, ".bln");
     if (o->to_folder && is_file)
@@ -187,6 +192,8 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
         { "--asymmetric", 0, BL_OPTION_FLAG, &o.wanted.asymmetric, NULL, "int4 with zero points" },
         { "--requantize", 0, BL_OPTION_FLAG, &o.requantize, NULL,
           "take a source that is quantized already" },
+        { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",
+          "the MTP layers of .gguf (default: dropped; folders keep them)" },
         { "--method", 0, BL_OPTION_STRING, &o.method_name, "METHOD",
           "plain; search: scales of the smallest error (default); gptq: codes, too" },
         BL_OPTION_GPTQ(o.gptq),

@@ -81,15 +81,19 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     bl_plan plan = { 0 };
     bl_status rc = BL_OK;
 
+    if (recast && o->mtp)
+        return bl_fail(err, BL_E_USAGE, "a .gguf of a .gguf keeps every tensor: no --mtp");
     if (keep && recast)
         return bl_fail(err, BL_E_USAGE, "--dtype keep of a .gguf is a copy of the file");
     if (keep) {
         rc = check_keep(ckpt, err);
         cast = bl_cast_encoder(kept_dtype(ckpt));
     }
-    if (rc == BL_OK)
-        rc = (recast ? bl_plan_recast
-                     : bl_plan_gguf)(&plan, ckpt, keep ? choose_kept : choose_for_gguf, cast, err);
+    if (rc == BL_OK && recast)
+        rc = bl_plan_recast(&plan, ckpt, choose_for_gguf, cast, err);
+    else if (rc == BL_OK)
+        rc = bl_plan_gguf_with(&plan, ckpt, o->mtp && strcmp(o->mtp, "keep") == 0,
+                               keep ? choose_kept : choose_for_gguf, cast, err);
     if (rc == BL_OK)
         rc = bl_cli_sanity_of(&sanity, ckpt, err);
     options = bl_convert_write_options(o, &resumed, sanity);

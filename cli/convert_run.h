@@ -8,13 +8,18 @@
 #include "convert/write.h"
 #include "formats/ckpt/ckpt.h"
 
+#define BL_NO_SHARD_SIZE UINT64_MAX
+
 typedef struct bl_convert_options {
     const bl_command *command;
     bl_common common;
     const char *output, *dtype; /* dtype: as given, NULL without */
-    uint64_t shard_size;
-    const char *codec; /* of a .bln: "zstd" or "zlib" */
+    uint64_t shard_size;        /* BL_NO_SHARD_SIZE: not given */
+    const char *mtp;            /* "keep", "drop"; NULL: as the output has it */
+    const char *codec;          /* of a .bln: "zstd" or "zlib" */
 } bl_convert_options;
+
+uint64_t bl_convert_shard_size(const bl_convert_options *o); /* or the default */
 
 /* resumed: where to say which share of the output was there; sanity: told of what passes. */
 bl_write_options bl_convert_write_options(const bl_convert_options *o, double *resumed,

@@ -49,7 +49,7 @@ static uint64_t bytes_of(const bl_job *job)
 static void add_job(struct kind *k, const bl_job *job)
 {
     k->n_tensors++;
-    k->n_values += job->n_rows * job->rows.n_cols;
+    k->n_values += job->n_values;
     k->n_bytes += bytes_of(job);
     if (job->loss)
         bl_loss_add(&k->loss, job->loss);
@@ -71,7 +71,7 @@ static void collect(struct kinds *k, const bl_plan *plan)
 
 static double bits(uint64_t n_bytes, uint64_t n_values)
 {
-    return 8.0 * (double)n_bytes / (double)(n_values ? n_values : 1);
+    return n_values > 0 ? 8.0 * (double)n_bytes / (double)n_values : 0;
 }
 
 static void put_kind(bl_text *out, const struct kind *k, const char *role, bool measured)

@@ -34,7 +34,8 @@ struct run {
 static bl_status make_plan(bl_plan *out, struct run *r, bl_choose_fn choose, const void *context,
                            struct bl_err *err)
 {
-    bl_status rc = bl_plan_gguf(out, r->ckpt, choose, context, err);
+    bl_status rc = bl_plan_gguf_with(out, r->ckpt, r->o->mtp && strcmp(r->o->mtp, "keep") == 0,
+                                     choose, context, err);
 
     if (rc != BL_OK || !r->stats)
         return rc;

@@ -21,6 +21,7 @@ typedef struct bl_quantize_options {
     double bits_per_weight;  /* 0: not given */
     uint64_t shard_size;
     bool requantize;
+    const char *mtp;          /* "keep", "drop"; NULL: as the output has it */
     bl_layout_options wanted; /* of a folder, as the user says */
     bl_cli_gptq_options gptq;
 

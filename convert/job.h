@@ -113,6 +113,7 @@ typedef struct bl_job {
     bl_job_view view;
     const bl_tensor *const *source; /* the canonical tensors; NULL where there are none */
     uint64_t rows_each;
+    uint64_t n_values;     /* weights that it stands for: n_rows x n_cols, where they are read */
     uint64_t source_bytes; /* that reading all rows costs, for progress */
     /* Row k: importance of the columns for rows [k * importance_rows, ...). read NULL: unknown. */
     bl_rows importance;
@@ -140,6 +141,7 @@ typedef struct bl_plan {
     uint64_t n_bytes;        /* of all parts */
     uint64_t n_source_bytes; /* of all jobs */
     uint64_t n_values;       /* of all jobs: for bits per weight */
+    bool keeps_mtp;          /* MTP layers are among them */
 } bl_plan;
 
 #endif

@@ -25,9 +25,13 @@ typedef const bl_encoder *(*bl_choose_fn)(const void *context, const bl_choice *
 
 /*
  * Every tensor of the main model as GGUF wants it (llama.cpp's names and layout, the order of the
- * family's table); MTP layers are left out. Fails with BL_E_FORMAT when a tensor is missing, and
+ * family's table), and with keep_mtp those of the MTP layers as its `nextn` tensors. Fails with BL_E_FORMAT when a tensor is missing, and
  * with BL_E_UNSUPPORTED for tensors that have no place in GGUF. Release with bl_plan_release().
  */
+BL_MUST_USE bl_status bl_plan_gguf_with(bl_plan *out, const bl_ckpt *ckpt, bool keep_mtp,
+                                        bl_choose_fn choose, const void *context,
+                                        struct bl_err *err);
+/* Without MTP layers. */
 BL_MUST_USE bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
                                    const void *context, struct bl_err *err);
 
@@ -44,6 +48,16 @@ BL_MUST_USE bl_status bl_plan_recast(bl_plan *out, const bl_ckpt *ckpt, bl_choos
  */
 BL_MUST_USE bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose,
                                      const void *context, struct bl_err *err);
+
+/*
+ * Every stored tensor of a Hugging Face folder or a .bln as it lies, without a look at its values, in the
+ * order of the source. drop_mtp: but for those of MTP layers.
+ */
+BL_MUST_USE bl_status bl_plan_copy(bl_plan *out, const bl_ckpt *ckpt, bool drop_mtp,
+                                   struct bl_err *err);
+
+/* Take the tensors of MTP layers out of a plan of bl_plan_folder(). */
+void bl_plan_drop_mtp(bl_plan *plan);
 
 /* Have the pipeline measure what the jobs' encodings cost: job[i].loss, zeroed. */
 BL_MUST_USE bl_status bl_plan_want_loss(bl_plan *plan, struct bl_err *err);

@@ -101,7 +101,8 @@ bl_status bl_plan_add(bl_plan_builder *b, const bl_job *proto, const bl_choice *
         b->plan.n_bytes += job->part[k].n_bytes;
     b->plan.n_stored += job->n_parts;
     b->plan.n_source_bytes += job->source_bytes;
-    b->plan.n_values += job->n_rows * job->rows.n_cols;
+    job->n_values = job->n_rows * job->rows.n_cols;
+    b->plan.n_values += job->n_values;
     b->plan.n_jobs++;
     return BL_OK;
 }
@@ -126,6 +127,28 @@ bl_status bl_plan_end(bl_plan *out, bl_plan_builder *b, bl_status rc)
             plan->stored[n++] = plan->job[i].part[k];
     *out = *plan;
     return BL_OK;
+}
+
+void bl_plan_drop_mtp(bl_plan *plan)
+{
+    size_t n_jobs = 0, n_stored = 0;
+
+    for (size_t i = 0; i < plan->n_jobs; i++) {
+        const bl_job job = plan->job[i];
+
+        if (job.source && job.source[0]->is_mtp) {
+            for (uint32_t k = 0; k < job.n_parts; k++)
+                plan->n_bytes -= job.part[k].n_bytes;
+            plan->n_source_bytes -= job.source_bytes;
+            plan->n_values -= job.n_values;
+            continue;
+        }
+        for (uint32_t k = 0; k < job.n_parts; k++)
+            plan->stored[n_stored++] = job.part[k];
+        plan->job[n_jobs++] = job;
+    }
+    plan->n_jobs = n_jobs;
+    plan->n_stored = n_stored;
 }
 
 bl_status bl_plan_want_loss(bl_plan *plan, struct bl_err *err)

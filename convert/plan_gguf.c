@@ -244,8 +244,15 @@ static bl_status refuse_unknown(const bl_ckpt *ckpt, struct bl_err *err)
 bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose, const void *context,
                        struct bl_err *err)
 {
+    return bl_plan_gguf_with(out, ckpt, false, choose, context, err);
+}
+
+bl_status bl_plan_gguf_with(bl_plan *out, const bl_ckpt *ckpt, bool keep_mtp, bl_choose_fn choose,
+                            const void *context, struct bl_err *err)
+{
     bl_plan_builder b = { .ckpt = ckpt, .choose = choose, .context = context, .err = err };
     const bl_config *c = bl_ckpt_config(ckpt);
+    const uint32_t n_layers = c->n_layers + (keep_mtp ? c->n_mtp_layers : 0);
     bl_status rc;
 
     if (!bl_ckpt_has_config(ckpt))
@@ -259,7 +266,8 @@ bl_status bl_plan_gguf(bl_plan *out, const bl_ckpt *ckpt, bl_choose_fn choose, c
             rc = add_row(&b, &c->arch->row[i], 0);
     if (rc == BL_OK && (c->rope_scaling == BL_ROPE_LLAMA3 || c->rope_scaling == BL_ROPE_DIVISORS))
         rc = add_divisors(&b);
-    for (uint32_t layer = 0; layer < c->n_layers && rc == BL_OK; layer++)
+    b.plan.keeps_mtp = n_layers > c->n_layers;
+    for (uint32_t layer = 0; layer < n_layers && rc == BL_OK; layer++)
         for (size_t i = 0; i < c->arch->n_rows && rc == BL_OK; i++)
             if (c->arch->row[i].where != BL_ONCE && bl_arch_row_applies(&c->arch->row[i], c, layer))
                 rc = add_row(&b, &c->arch->row[i], layer);

@@ -30,9 +30,11 @@ typedef struct bl_write_options {
 
 /* What a folder says of its weights. */
 typedef struct bl_folder_text {
-    const char *quantization;          /* quantization_config, JSON text; NULL: none */
-    bool keeps_quantization;           /* that of the source stays instead */
-    const char *torch_dtype;           /* of the model: "bfloat16"; NULL: as the source says */
+    const char *quantization; /* quantization_config, JSON text; NULL: none */
+    bool keeps_quantization;  /* that of the source stays instead */
+    const char *torch_dtype;  /* of the model: "bfloat16"; NULL: as the source says */
+    bool copies;              /* files that describe the source's encoding are copied too */
+    bool drops_mtp;           /* config.json says that there are no MTP layers */
     const char *side_name, *side_text; /* one more side file; NULL: none */
 } bl_folder_text;
 

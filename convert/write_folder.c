@@ -4,10 +4,12 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "convert/checkpoint.h"
+#include "formats/arch/config_write.h"
 #include "formats/hf/hf_index.h"
 #include "formats/hf/hf_writer.h"
 #include "formats/json/json.h"
 #include "formats/json/json_writer.h"
+#include "formats/tokenizer/tokenizer_write.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -80,6 +82,8 @@ static bl_status edit_config(bl_text *config, const bl_folder_text *text,
         rc = set_member(config, "quantization_config", text->quantization, err);
     if (rc == BL_OK && text->torch_dtype)
         rc = set_string(config, key, text->torch_dtype, err);
+    if (rc == BL_OK && text->drops_mtp)
+        rc = set_member(config, "num_nextn_predict_layers", "0", err);
     if (rc == BL_OK && options->requantized_from)
         rc = set_string(config, BL_REQUANTIZED_FROM, options->requantized_from, err);
     return rc;
@@ -95,13 +99,15 @@ static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const bl_fol
 
     if (rc != BL_OK)
         return rc;
-    if (!source)
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%s: a folder needs a config.json, and none is here to carry over",
-                       bl_ckpt_path(ckpt));
-    bl_text_add(&config, source, n);
-    bl_free(source);
-    rc = bl_text_check(&config, err);
+    if (source) {
+        bl_text_add(&config, source, n);
+        bl_free(source);
+        rc = bl_text_check(&config, err);
+    } else {
+        rc = bl_config_write(&config, bl_ckpt_config(ckpt), text->torch_dtype, err);
+        if (rc != BL_OK)
+            bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
+    }
     if (rc == BL_OK)
         rc = edit_config(&config, text, options, err);
     if (rc == BL_OK)
@@ -111,7 +117,7 @@ static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const bl_fol
 }
 
 /* Files that say how the source's weights are stored: ours are stored otherwise. */
-static bool is_written_anew(const char *name)
+static bool is_written_anew(const char *name, bool copies)
 {
     static const char *const anew[] = { "config.json",          BL_HF_INDEX_NAME,
                                         BL_ASCEND_DESCRIPTION,  "hf_quant_config.json",
@@ -119,14 +125,15 @@ static bool is_written_anew(const char *name)
                                         "recipe.yaml" };
     size_t n = strlen(name);
 
-    for (size_t i = 0; i < sizeof(anew) / sizeof(*anew); i++)
+    for (size_t i = 0; i < (copies ? 2 : sizeof(anew) / sizeof(*anew)); i++)
         if (strcmp(name, anew[i]) == 0)
             return true;
     return (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) ||
            (n > 23 && strcmp(name + n - 23, ".safetensors.index.json") == 0);
 }
 
-static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl_err *err)
+static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, bool copies,
+                                 struct bl_err *err)
 {
     const bl_container *c = bl_ckpt_container(ckpt);
     bl_status rc = BL_OK;
@@ -135,13 +142,46 @@ static bl_status copy_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl
         char *bytes = NULL;
         size_t n;
 
-        if (is_written_anew(c->side_file_name[i]))
+        if (is_written_anew(c->side_file_name[i], copies))
             continue;
         rc = bl_ckpt_side_file(ckpt, c->side_file_name[i], &bytes, &n, err);
         if (rc == BL_OK && bytes)
             rc = bl_hf_writer_side_file(w, c->side_file_name[i], bytes, n, err);
         bl_free(bytes);
     }
+    return rc;
+}
+
+static bl_status put_text(bl_hf_writer *w, const char *name, bl_text *text, bl_status rc,
+                          struct bl_err *err)
+{
+    if (rc == BL_OK)
+        rc = bl_hf_writer_side_file(w, name, text->bytes, text->n, err);
+    bl_text_release(text);
+    return rc;
+}
+
+/* The files beside the weights of a source that has none (GGUF): what its metadata say. */
+static bl_status make_side_files(bl_hf_writer *w, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    const bl_config *config = bl_ckpt_config(ckpt);
+    bl_tokenizer_file *tokenizer = NULL;
+    bl_text text = { 0 };
+    bl_status rc = bl_generation_config_write(&text, config, err);
+
+    rc = put_text(w, "generation_config.json", &text, rc, err);
+    if (rc == BL_OK)
+        rc = bl_ckpt_tokenizer_file(&tokenizer, ckpt, err);
+    if (rc == BL_E_UNSUPPORTED) /* a tokenizer of another kind: the weights are good without it */
+        return BL_OK;
+    if (rc == BL_OK)
+        rc = put_text(w, "tokenizer.json", &text, bl_tokenizer_write_json(&text, tokenizer, err),
+                      err);
+    if (rc == BL_OK)
+        rc = put_text(
+            w, "tokenizer_config.json", &text,
+            bl_tokenizer_write_config(&text, tokenizer, config->max_position_embeddings, err), err);
+    bl_tokenizer_file_free(tokenizer);
     return rc;
 }
 
@@ -191,7 +231,8 @@ bl_status bl_write_folder(const char *path, const bl_ckpt *ckpt, const bl_plan *
         bl_progress_free(progress);
     }
     if (rc == BL_OK)
-        rc = copy_side_files(w, ckpt, err);
+        rc = bl_ckpt_container(ckpt)->n_side_files > 0 ? copy_side_files(w, ckpt, text->copies, err)
+                                                       : make_side_files(w, ckpt, err);
     if (rc == BL_OK && options->strict)
         rc = bl_sanity_refuse(options->sanity, err);
     if (rc == BL_OK)

@@ -30,11 +30,11 @@ static const bl_keep *kept(const void *writer)
 
 static const bl_checkpoint_ops gguf_ops = { write_bytes, skip, checkpoint, kept };
 
-static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, bl_gguf_file_type file_type,
-                              struct bl_err *err)
+static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, const bl_plan *plan,
+                              bl_gguf_file_type file_type, struct bl_err *err)
 {
     bl_tokenizer_file *tokenizer = NULL;
-    bl_status rc = bl_gguf_put_config(w, bl_ckpt_config(ckpt), file_type, err);
+    bl_status rc = bl_gguf_put_config(w, bl_ckpt_config(ckpt), file_type, plan->keeps_mtp, err);
 
     if (rc == BL_OK)
         rc = bl_ckpt_tokenizer_file(&tokenizer, ckpt, err);
@@ -110,7 +110,7 @@ bl_status bl_write_gguf(const char *path, const bl_ckpt *ckpt, const bl_plan *pl
     bl_status rc = bl_gguf_writer_new(&w, err);
 
     if (rc == BL_OK)
-        rc = put_metadata(w, ckpt, file_type, err);
+        rc = put_metadata(w, ckpt, plan, file_type, err);
     return write_plan(w, path, ckpt, plan, options, rc, err);
 }
 
@@ -121,7 +121,7 @@ bl_status bl_write_gguf_bytes(uint64_t *out, const bl_ckpt *ckpt, const bl_plan 
     bl_status rc = bl_gguf_writer_new(&w, err);
 
     if (rc == BL_OK)
-        rc = put_metadata(w, ckpt, file_type, err);
+        rc = put_metadata(w, ckpt, plan, file_type, err);
     if (rc == BL_OK) {
         plan_tensors(w, plan);
         rc = bl_gguf_writer_file_bytes(out, w, err);

@@ -53,7 +53,8 @@ typedef enum bl_gguf_token_type {
  * configuration says. Failures of the puts are reported by bl_gguf_writer_begin().
  */
 BL_MUST_USE bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *config,
-                                         bl_gguf_file_type file_type, struct bl_err *err);
+                                         bl_gguf_file_type file_type, bool keeps_mtp,
+                                         struct bl_err *err);
 
 /*
  * tokenizer.*: tokens up to vocab_size (ids that no token has are [PAD<id>]), their types, merges,

@@ -119,7 +119,7 @@ static void put_experts(struct keys *k, const bl_config *c)
 }
 
 bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file_type file_type,
-                             struct bl_err *err)
+                             bool keeps_mtp, struct bl_err *err)
 {
     struct keys k = { .w = w, .arch = c->arch->gguf_name };
 
@@ -127,7 +127,9 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
     bl_gguf_put_string(w, "general.type", "model", 5);
     bl_gguf_put_u32(w, file_type_key, file_type);
     bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
-    put_u32(&k, "block_count", c->n_layers);
+    put_u32(&k, "block_count", c->n_layers + (keeps_mtp ? c->n_mtp_layers : 0));
+    if (keeps_mtp)
+        put_u32(&k, "nextn_predict_layers", c->n_mtp_layers);
     put_u32(&k, "context_length", c->max_position_embeddings);
     put_u32(&k, "embedding_length", c->hidden_size);
     put_u32(&k, "feed_forward_length", c->intermediate_size);

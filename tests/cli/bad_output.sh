@@ -20,8 +20,6 @@ echo "exit $?"
 echo "exit $?"
 "$BALEEN" quantize in --type q8_0
 echo "exit $?"
-"$BALEEN" convert in -o copy
-echo "exit $?"
 "$BALEEN" quantize in -o y.gguf --type q8_0 --frobnicate
 echo "exit $?"
 "$BALEEN" quantize /dev/null -o y.gguf --type q8_0

@@ -1,4 +1,4 @@
-# A GGUF file becomes another one, tensor by tensor as it lies there; a folder it does not become.
+# A GGUF file becomes another one, tensor by tensor as it lies there, and a folder, with the files beside the weights.
 # Rotary divisors that are none are refused; how latent attention was stored before is read.
 "$BALEEN" convert "$DATA/nano-r1" -o a.gguf --dtype f32 >/dev/null
 "$BALEEN" convert a.gguf -o same.gguf --dtype f32
@@ -14,10 +14,18 @@ rm same.gguf bf16.gguf b.gguf q4.gguf twin.gguf
 "$BALEEN" quantize a.gguf -o d.gguf --type q8_0 >/dev/null
 cmp c.gguf d.gguf && echo "quantized, the same bytes"
 rm c.gguf d.gguf
-"$BALEEN" convert a.gguf -o b --dtype f32
-echo "exit $?"
-"$BALEEN" quantize a.gguf -o b --type int4
-echo "exit $?"
+"$BALEEN" convert a.gguf -o b | tail -1
+"$BALEEN" convert b -o c.gguf --dtype f32 -q >/dev/null && cmp a.gguf c.gguf && echo "and back, the same file"
+cat b/config.json b/generation_config.json b/tokenizer_config.json
+ls b
+"$BALEEN" quantize a.gguf -o d --type int4 | tail -1
+"$BALEEN" verify d | tail -1
+# the MTP layer: kept as nextn tensors, and found again
+"$BALEEN" convert "$DATA/nano-r1" -o mtp.gguf --dtype f32 --mtp keep | tail -1
+"$BALEEN" convert mtp.gguf -o mtp | tail -1
+"$BALEEN" verify mtp --against "$DATA/nano-r1" | tail -1
+"$BALEEN" convert mtp.gguf -o none --mtp drop | tail -1
+rm -r b c.gguf d mtp.gguf mtp none
 python3 - <<'PY'
 import struct
 

@@ -35,8 +35,12 @@ echo "exit $?"
 # GGUF has no FP8
 "$BALEEN" convert "$DATA/nano-r1" -o x.gguf --dtype keep
 echo "exit $?"
-"$BALEEN" convert "$DATA/toy-qwen2" -o x --dtype keep
+"$BALEEN" convert "$DATA/toy-qwen2" -o x.bln --dtype keep
 echo "exit $?"
+# other shards of the same tensors, byte for byte
+"$BALEEN" convert awq -o shards --shard-size 1MB | tail -1
+ls shards | head -3
+diff awq/config.json shards/config.json && "$BALEEN" verify shards --against awq | tail -1
 # a part of another layout than the one that config.json names
 rm ascend/quant_model_description.json
 "$BALEEN" inspect ascend
