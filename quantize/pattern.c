@@ -2,6 +2,7 @@
 #include "quantize/pattern.h"
 
 #include "base/alloc.h"
+#include "quantize/quant.h"
 
 #include <fnmatch.h>
 #include <string.h>
@@ -13,8 +14,8 @@ bool bl_gguf_type_by_name(bl_dtype *out, const char *name)
         const bl_dtype_traits *t = bl_dtype_traits_of((bl_dtype)i);
         bool is_float = i == BL_F32 || i == BL_F16 || i == BL_BF16;
 
-        if (strcasecmp(t->name, name) == 0 && t->ggml_type >= 0 && t->to_f32 &&
-            (is_float || t->block_len > 1)) {
+        if (strcasecmp(t->name, name) == 0 && t->ggml_type >= 0 &&
+            (is_float || (t->block_len > 1 && bl_quant_of((bl_dtype)i)))) {
             *out = (bl_dtype)i;
             return true;
         }
@@ -29,7 +30,7 @@ static bl_status parse_rule(bl_tensor_rule *out, const char *argument, struct bl
     if (!sign || sign == argument || sign[1] == '\0')
         return bl_fail(err, BL_E_USAGE, "--tensor needs PATTERN=TYPE, not '%s'", argument);
     if (!bl_gguf_type_by_name(&out->type, sign + 1))
-        return bl_fail(err, BL_E_USAGE, "--tensor '%s': no tensor can have the type '%s'", argument,
+        return bl_fail(err, BL_E_USAGE, "--tensor '%s': quantize makes no type '%s'", argument,
                        sign + 1);
     out->pattern = bl_strndup(argument, (size_t)(sign - argument));
     return out->pattern ? BL_OK : bl_fail_nomem(err, "--tensor");

@@ -23,6 +23,7 @@ run "$nano" -o x.gguf --bpw 3 --type q4_k_m
 run "$nano" -o x.gguf
 run "$nano" -o x.gguf --type q4_k_m --tensor 'blk.*.ffn_gat_exps.weight=q8_0'
 run "$nano" -o x.gguf --type q4_k_m --tensor 'token_embd.weight=q9'
+run "$nano" -o x.gguf --type q4_k_m --tensor 'token_embd.weight=iq2_xxs'
 run "$nano" -o x --type int4 --size 5MB
 run "$nano" -o x.gguf --type q4_k_m --method awq
 run "$DATA/toy-mla" -o x.gguf --type q4_k_m --stats "$stats"

@@ -56,7 +56,8 @@ static void a_pattern_matches_the_whole_of_either_name(void **state)
 
 static void what_is_no_pattern_and_type_is_refused(void **state)
 {
-    static const char *const bad[] = { "q8_0", "=q8_0", "a=", "a=q9_0", "a=i32", "a=f8_e4m3", "" };
+    static const char *const bad[] = { "q8_0",      "=q8_0",     "a=",     "a=q9_0", "a=i32",
+                                       "a=f8_e4m3", "a=iq2_xxs", "a=q8_k", "" };
     bl_tensor_rules rules = { 0 };
     struct bl_err err;
 
