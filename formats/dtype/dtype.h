@@ -52,6 +52,20 @@ typedef enum bl_dtype {
     BL_IQ4_NL,
     BL_IQ4_XS,
     BL_MXFP4,
+    BL_Q8_1,
+    BL_Q8_K,
+    BL_IQ2_XXS,
+    BL_IQ2_XS,
+    BL_IQ3_XXS,
+    BL_IQ1_S,
+    BL_IQ3_S,
+    BL_IQ2_S,
+    BL_IQ1_M,
+    BL_TQ1_0,
+    BL_TQ2_0,
+    BL_NVFP4,
+    BL_Q1_0,
+    BL_Q2_0,
     BL_DTYPE_COUNT
 } bl_dtype;
 

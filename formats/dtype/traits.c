@@ -6,9 +6,14 @@
 
 #include "base/clones.h"
 #include "base/size.h"
+#include "formats/block/iq1.h"
+#include "formats/block/iq2.h"
+#include "formats/block/iq3.h"
 #include "formats/block/iq4_nl.h"
 #include "formats/block/iq4_xs.h"
 #include "formats/block/mxfp4.h"
+#include "formats/block/nvfp4.h"
+#include "formats/block/q1_0.h"
 #include "formats/block/q2_k.h"
 #include "formats/block/q3_k.h"
 #include "formats/block/q4_0.h"
@@ -19,6 +24,8 @@
 #include "formats/block/q5_k.h"
 #include "formats/block/q6_k.h"
 #include "formats/block/q8_0.h"
+#include "formats/block/q8_1.h"
+#include "formats/block/tq.h"
 #include "formats/dtype/float_bits.h"
 
 #include <assert.h>
@@ -103,6 +110,20 @@ static const bl_dtype_traits table[BL_DTYPE_COUNT] = {
     [BL_IQ4_NL] = { "IQ4_NL", BL_IQ4_NL_LEN, sizeof(bl_iq4_nl), false, 20, bl_iq4_nl_to_f32 },
     [BL_IQ4_XS] = { "IQ4_XS", BL_IQ4_XS_LEN, sizeof(bl_iq4_xs), false, 23, bl_iq4_xs_to_f32 },
     [BL_MXFP4] = { "MXFP4", BL_MXFP4_LEN, sizeof(bl_mxfp4), false, 39, bl_mxfp4_to_f32 },
+    [BL_Q8_1] = { "Q8_1", BL_Q8_1_LEN, sizeof(bl_q8_1), false, 9, bl_q8_1_to_f32 },
+    [BL_Q8_K] = { "Q8_K", BL_Q8_K_LEN, sizeof(bl_q8_k), false, 15, bl_q8_k_to_f32 },
+    [BL_IQ2_XXS] = { "IQ2_XXS", BL_IQ2_LEN, sizeof(bl_iq2_xxs), false, 16, bl_iq2_xxs_to_f32 },
+    [BL_IQ2_XS] = { "IQ2_XS", BL_IQ2_LEN, sizeof(bl_iq2_xs), false, 17, bl_iq2_xs_to_f32 },
+    [BL_IQ3_XXS] = { "IQ3_XXS", BL_IQ3_LEN, sizeof(bl_iq3_xxs), false, 18, bl_iq3_xxs_to_f32 },
+    [BL_IQ1_S] = { "IQ1_S", BL_IQ1_LEN, sizeof(bl_iq1_s), false, 19, bl_iq1_s_to_f32 },
+    [BL_IQ3_S] = { "IQ3_S", BL_IQ3_LEN, sizeof(bl_iq3_s), false, 21, bl_iq3_s_to_f32 },
+    [BL_IQ2_S] = { "IQ2_S", BL_IQ2_LEN, sizeof(bl_iq2_s), false, 22, bl_iq2_s_to_f32 },
+    [BL_IQ1_M] = { "IQ1_M", BL_IQ1_LEN, sizeof(bl_iq1_m), false, 29, bl_iq1_m_to_f32 },
+    [BL_TQ1_0] = { "TQ1_0", BL_TQ_LEN, sizeof(bl_tq1_0), false, 34, bl_tq1_0_to_f32 },
+    [BL_TQ2_0] = { "TQ2_0", BL_TQ_LEN, sizeof(bl_tq2_0), false, 35, bl_tq2_0_to_f32 },
+    [BL_NVFP4] = { "NVFP4", BL_NVFP4_LEN, sizeof(bl_nvfp4), false, 40, bl_nvfp4_to_f32 },
+    [BL_Q1_0] = { "Q1_0", BL_Q1_0_LEN, sizeof(bl_q1_0), false, 41, bl_q1_0_to_f32 },
+    [BL_Q2_0] = { "Q2_0", BL_Q2_0_LEN, sizeof(bl_q2_0), false, 42, bl_q2_0_to_f32 },
 };
 
 const bl_dtype_traits *bl_dtype_traits_of(bl_dtype dtype)

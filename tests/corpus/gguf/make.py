@@ -111,6 +111,21 @@ def every_type(w):
         w.add_tensor("t." + kind.__name__, values.astype(kind))
 
 
+ENCODINGS = {  # type number: bytes of 256 values
+    0: 1024, 1: 512, 2: 144, 3: 160, 6: 176, 7: 192, 8: 272, 9: 288, 10: 84, 11: 110, 12: 144, 13: 176, 14: 210, 15: 292, 16: 66, 17: 74,
+    18: 98, 19: 50, 20: 144, 21: 110, 22: 82, 23: 136, 24: 256, 25: 512, 26: 1024, 27: 2048, 28: 2048, 29: 56, 30: 512, 34: 54, 35: 66,
+    39: 136, 40: 144, 41: 36, 42: 72,
+}
+
+
+def every_encoding():
+    infos, data = [], b""
+    for number, size in ENCODINGS.items():
+        infos.append(info(f"t{number}", [256], number, len(data)))
+        data += pad(bytes(size))
+    return file([A], infos, data)
+
+
 def shapes(w):
     for ndim in (1, 2, 3, 4):
         shape = (5, 4, 3, 2)[4 - ndim :]
@@ -144,6 +159,7 @@ CASES = [
     ("good-python-tokens", "", "yes", "a vocabulary and no tensor", python(tokens)),
     ("good-python-align-64", "", "yes", "general.alignment 64", python(shapes, 64)),
     ("good-python-align-8", "", "yes", "the smallest alignment", python(shapes, 8)),
+    ("good-every-encoding", "", "no", "a tensor [256] of each type number of GGML, its bytes as ggml-common.h has them; the package does not know number 42", every_encoding()),
     ("good-smallest", "", "yes", "no metadata, no tensor, no padding: 24 bytes", file()[:24]),
     ("good-version-2", "", "yes", "version 2 has the layout of version 3", file([A], ONE, D, version=2)),
     ("good-two-tensors", "", "yes", "20 bytes, 12 of padding, 32 bytes", file([A], TWO, D2)),
@@ -224,7 +240,7 @@ CASES = [
     ("unsupported-version-4", "version 4", "no", "a version yet to come", file([A], ONE, D, version=4)),
     ("unsupported-version-0", "version 0", "no", "no version", file([A], ONE, D, version=0)),
     ("unsupported-big-endian", "big-endian", "yes", "version 3, counts and all in the other byte order", b"GGUF" + struct.pack(">IQQ", 3, 0, 0) + bytes(8)),
-    ("unsupported-type-iq1-s", "type number 19", "yes", "IQ1_S, a type that we do not know yet", file([A], [info("a", [256], 19)], pad(ramp(50)))),
+    ("unsupported-type-new", "type number 43", "no", "the first number that GGML has not given", file([A], [info("a", [256], 43)], pad(ramp(50)))),
     ("unsupported-type-removed", "type number 4", "no", "Q4_2, a type that GGUF had once", file([A], [info("a", [32], 4)], D)),
     ("unsupported-type-max", "type number 4294967295", "no", "type 2^32 - 1", file([A], [info("a", [32], 0xFFFFFFFF)], D)),
     ("unsupported-nested-array", "an array of arrays", "yes", "an array of one array", file([A, kv("k", ARRAY, array(ARRAY, 1, array(U8, 1, b"\1")))], ONE, D)),
