@@ -130,17 +130,13 @@ static bl_status take_shape(bl_stored *t, struct gguf *g, struct bl_err *err)
     return BL_OK;
 }
 
-/* What people call a type that is not decoded here; "" for a number that nobody gave. */
-static const char *foreign_type_name(uint32_t type)
+/* What a type was called that GGUF no longer has; "" for a number that nobody gave. */
+static const char *removed_type_name(uint32_t type)
 {
     static const char *const names[] = {
-        [3] = " (Q4_1)",     [6] = " (Q5_0)",    [7] = " (Q5_1)",     [9] = " (Q8_1)",
-        [10] = " (Q2_K)",    [11] = " (Q3_K)",   [12] = " (Q4_K)",    [13] = " (Q5_K)",
-        [14] = " (Q6_K)",    [15] = " (Q8_K)",   [16] = " (IQ2_XXS)", [17] = " (IQ2_XS)",
-        [18] = " (IQ3_XXS)", [19] = " (IQ1_S)",  [20] = " (IQ4_NL)",  [21] = " (IQ3_S)",
-        [22] = " (IQ2_S)",   [23] = " (IQ4_XS)", [29] = " (IQ1_M)",   [34] = " (TQ1_0)",
-        [35] = " (TQ2_0)",   [39] = " (MXFP4)",  [40] = " (NVFP4)",   [41] = " (Q1_0)",
-        [42] = " (Q2_0)",
+        [4] = " (Q4_2)",        [5] = " (Q4_3)",        [31] = " (Q4_0_4_4)",
+        [32] = " (Q4_0_4_8)",   [33] = " (Q4_0_8_8)",   [36] = " (IQ4_NL_4_4)",
+        [37] = " (IQ4_NL_4_8)", [38] = " (IQ4_NL_8_8)",
     };
 
     return type < sizeof(names) / sizeof(*names) && names[type] ? names[type] : "";
@@ -157,7 +153,7 @@ static bl_status size_tensor(bl_stored *t, const struct gguf *g, uint32_t type, 
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%s: tensor '%s': tensors of GGUF type number %" PRIu32
                        "%s are not supported",
-                       file, t->name, type, foreign_type_name(type));
+                       file, t->name, type, removed_type_name(type));
     block = bl_dtype_traits_of(t->dtype)->block_len;
     if (n_row % block != 0)
         return bl_fail(err, BL_E_FORMAT,
