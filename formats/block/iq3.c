@@ -4,8 +4,6 @@
 #include "base/clones.h"
 #include "formats/block/iq_values.h"
 
-#include <string.h>
-
 #define CODE(code, j) ((code) >> 4 * (j)&7)
 #define G(code)                                                                                    \
     {                                                                                              \
@@ -25,26 +23,28 @@ static const uint8_t grid_s[512][4] = {
 #include "formats/block/iq3_s_table.inc"
 };
 
+static inline uint64_t two_entries(const uint8_t *first, const uint8_t *second)
+{
+    return bl_load_u32(first) | (uint64_t)bl_load_u32(second) << 32;
+}
+
 BL_CLONES
 void bl_iq3_xxs_to_f32(float *out, const void *in, size_t n)
 {
     const unsigned char *p = in; /* blocks in a file are not aligned */
+    int8_t value[32];
 
     for (size_t b = 0; b < n / BL_IQ3_LEN; b++, p += sizeof(bl_iq3_xxs)) {
         const unsigned char *q = p + offsetof(bl_iq3_xxs, q);
         float d = bl_f32_from_f16(bl_load_u16(p));
 
-        for (size_t g = 0; g < BL_IQ3_LEN / 32; g++) {
+        for (size_t g = 0; g < BL_IQ3_LEN / 32; g++, q += 8, out += 32) {
             uint32_t word = bl_load_u32(p + offsetof(bl_iq3_xxs, word) + 4 * g);
-            float step = d * ((float)(word >> 28) + 0.5f) * 0.5f;
 
-            for (size_t k = 0; k < 4; k++, q += 2, out += 8) {
-                uint8_t magnitude[8];
-
-                memcpy(magnitude, grid_xxs[q[0]], 4);
-                memcpy(magnitude + 4, grid_xxs[q[1]], 4);
-                bl_iq_put_8(out, step, magnitude, bl_iq_even_signs(word >> 7 * k & 127));
-            }
+            for (size_t k = 0; k < 4; k++)
+                bl_iq_sign_8(value + 8 * k, two_entries(grid_xxs[q[2 * k]], grid_xxs[q[2 * k + 1]]),
+                             bl_iq_even_signs(word >> 7 * k & 127));
+            bl_iq_put(out, d * ((float)(word >> 28) + 0.5f) * 0.5f, value, 32);
         }
     }
 }
@@ -53,21 +53,25 @@ BL_CLONES
 void bl_iq3_s_to_f32(float *out, const void *in, size_t n)
 {
     const unsigned char *p = in; /* blocks in a file are not aligned */
+    int8_t value[32];
 
     for (size_t b = 0; b < n / BL_IQ3_LEN; b++, p += sizeof(bl_iq3_s)) {
         const unsigned char *q = p + offsetof(bl_iq3_s, q), *qh = p + offsetof(bl_iq3_s, qh);
-        const unsigned char *sign = p + offsetof(bl_iq3_s, sign);
         const unsigned char *scale = p + offsetof(bl_iq3_s, scale);
         float d = bl_f32_from_f16(bl_load_u16(p));
 
-        for (size_t k = 0; k < BL_IQ3_LEN / 8; k++, q += 2, out += 8) {
-            unsigned high = qh[k / 4] >> k % 4 * 2;
-            float step = d * (float)(1 + 2 * (scale[k / 8] >> k % 8 / 4 * 4 & 15));
-            uint8_t magnitude[8];
+        for (size_t g = 0; g < BL_IQ3_LEN / 32; g++, q += 8, out += 32) {
+            const unsigned char *sign = p + offsetof(bl_iq3_s, sign) + 4 * g;
 
-            memcpy(magnitude, grid_s[q[0] | (high & 1) << 8], 4);
-            memcpy(magnitude + 4, grid_s[q[1] | (high & 2) << 7], 4);
-            bl_iq_put_8(out, step, magnitude, sign[k]);
+            for (size_t k = 0; k < 4; k++) {
+                unsigned high = qh[g] >> 2 * k;
+
+                bl_iq_sign_8(value + 8 * k,
+                             two_entries(grid_s[q[2 * k] | (high & 1) << 8],
+                                         grid_s[q[2 * k + 1] | (high & 2) << 7]),
+                             sign[k]);
+            }
+            bl_iq_put(out, d * (float)(1 + 2 * (scale[g / 2] >> g % 2 * 4 & 15)), value, 32);
         }
     }
 }

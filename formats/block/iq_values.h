@@ -1,5 +1,6 @@
 /*
- * iq_values.h - what the codebook encodings IQ2 and IQ3 share: magnitudes from a table, signs apart.
+ * iq_values.h - what the codebook encodings share. Eight magnitudes get their signs as the bytes of
+ * one word; values follow in runs long enough for the compiler to vectorise.
  */
 #ifndef BL_FORMATS_IQ_VALUES_H
 #define BL_FORMATS_IQ_VALUES_H
@@ -9,24 +10,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BL_IQ_ONES 0x0101010101010101u /* 1 in every byte */
+
 /* Seven stored signs; the eighth makes the number of minus signs even. */
 static inline unsigned bl_iq_even_signs(unsigned seven)
 {
     unsigned folded = seven ^ seven >> 4;
 
-    return seven | (0x6996u >> (folded & 15) & 1)
-                       << 7; /* bit i of 0x6996: i has an odd number of ones */
+    return seven | (0x6996u >> (folded & 15) & 1) << 7; /* bit i: i has an odd number of ones */
 }
 
-/* Eight values: step * magnitude[j], negative where bit j of signs is set. */
-static inline void bl_iq_put_8(float *restrict out, float step, const uint8_t *restrict magnitude,
-                               unsigned signs)
+/*
+ * Eight bytes from 1 to 127, negative where a bit of signs is set: bit j moves to a place of its
+ * own in byte j, every byte that is not 0 becomes 1, and ~x + 1 = -x carries into no other byte.
+ */
+static inline void bl_iq_sign_8(int8_t *out, uint64_t magnitudes, unsigned signs)
 {
-    for (unsigned j = 0; j < 8; j++) {
-        uint32_t flip = signs & 1u << j ? 0x80000000u : 0;
+    uint64_t bits = signs * BL_IQ_ONES & 0x8040201008040201u;
+    uint64_t minus = (bits + 0x7f * BL_IQ_ONES) >> 7 & BL_IQ_ONES;
+    uint64_t bytes = (magnitudes ^ minus * 0xff) + minus;
 
-        out[j] = bl_f32_from_bits(bl_bits_from_f32(step * (float)magnitude[j]) ^ flip);
-    }
+    memcpy(out, &bytes, sizeof(bytes));
+}
+
+/* n values; n is a constant where this is inlined. */
+static inline void bl_iq_put(float *restrict out, float step, const int8_t *restrict q, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        out[j] = step * (float)q[j];
 }
 
 #endif

@@ -9,9 +9,12 @@
 #include "base/map.h"
 #include "base/size.h"
 #include "formats/arch/rope.h"
+#include "formats/dtype/amax.h"
 #include "formats/hfquant/hfquant.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { NAME_BYTES = 256 };
@@ -106,13 +109,40 @@ static bool has_shape(const bl_stored *t, uint32_t ndim, uint64_t d0, uint64_t d
 }
 
 /*
+ * NAME.scale, a tensor of n F32 values, multiplies what NAME.weight holds (a matrix, or expert e of
+ * a stack of n): llama.cpp applies it to products with them. Most files have none.
+ */
+static bl_status find_factor(float *out, struct listing *l, const char *weight, uint64_t e,
+                             uint64_t n)
+{
+    size_t at, stem = strlen(weight);
+    char name[NAME_BYTES];
+    bl_status rc;
+
+    *out = 1;
+    if (stem < 7 || strcmp(weight + stem - 7, ".weight") != 0)
+        return BL_OK;
+    snprintf(name, sizeof(name), "%.*s.scale", (int)(stem - 7), weight);
+    if (!take(&at, l, name))
+        return BL_OK;
+    if (l->gguf->stored[at].dtype != BL_F32 || !has_shape(&l->gguf->stored[at], 1, n, 0, 0))
+        return complain(l, at, "is not one F32 for each matrix that it scales");
+    rc = bl_container_read(l->gguf, at, e * sizeof(*out), out, sizeof(*out), l->err);
+    if (rc == BL_OK && !isfinite(*out))
+        return complain(l, at, "a factor is not a finite number");
+    return rc;
+}
+
+/*
  * The form before the split. Some files have both, for programs of either age: the whole is
  * enough, and the halves say nothing else.
  */
 static bl_status list_whole_kv_b(struct listing *l, const char *name, size_t whole,
                                  const char *const gguf_name[3])
 {
-    const bl_gguf_place place = { .layout = BL_LAYOUT_SAME, .stored = { whole, whole } };
+    const bl_gguf_place place = { .layout = BL_LAYOUT_SAME,
+                                  .stored = { whole, whole },
+                                  .factor = 1 };
     const bl_stored *t = &l->gguf->stored[whole];
     size_t half;
 
@@ -126,7 +156,7 @@ static bl_status list_kv_b(struct listing *l, const bl_arch_row *row, uint32_t l
     const bl_config *c = l->config;
     const bl_kv_b s = { c->qk_nope_head_dim, c->v_head_dim, c->kv_lora_rank };
     const uint64_t dim[2] = { bl_arch_dim(c, row->rows), bl_arch_dim(c, row->cols) };
-    bl_gguf_place place = { .layout = BL_LAYOUT_KV_B, .kv_b = s };
+    bl_gguf_place place = { .layout = BL_LAYOUT_KV_B, .kv_b = s, .factor = 1 };
     char buffer[NAME_BYTES], name[NAME_BYTES];
     const char *gguf_name[3];
     const bl_stored *k, *v;
@@ -157,13 +187,13 @@ static bl_status list_stack(struct listing *l, const bl_arch_row *row, uint32_t 
     const bl_config *c = l->config;
     const uint64_t dim[2] = { bl_arch_dim(c, row->rows), bl_arch_dim(c, row->cols) };
     bl_gguf_place place = { .layout = BL_LAYOUT_STACK };
-    char name[NAME_BYTES];
+    char gguf_name[NAME_BYTES], name[NAME_BYTES];
     const bl_stored *t;
     bl_status rc;
 
-    if (!bl_arch_expand(name, sizeof(name), row->gguf, layer, 0))
+    if (!bl_arch_expand(gguf_name, sizeof(gguf_name), row->gguf, layer, 0))
         return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
-    rc = find(&place.stored[0], l, name);
+    rc = find(&place.stored[0], l, gguf_name);
     if (rc != BL_OK)
         return rc;
     t = &l->gguf->stored[place.stored[0]];
@@ -173,7 +203,9 @@ static bl_status list_stack(struct listing *l, const bl_arch_row *row, uint32_t 
         place.first_row = e * dim[0];
         if (!bl_arch_expand(name, sizeof(name), row->name, layer, e))
             return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
-        rc = append(l, name, 2, dim, place.stored[0], t->n_bytes / c->n_experts, &place, 1);
+        rc = find_factor(&place.factor, l, gguf_name, e, c->n_experts);
+        if (rc == BL_OK)
+            rc = append(l, name, 2, dim, place.stored[0], t->n_bytes / c->n_experts, &place, 1);
     }
     return rc;
 }
@@ -189,6 +221,8 @@ static bl_status list_one(struct listing *l, const bl_arch_row *row, uint32_t la
         !bl_arch_expand(name, sizeof(name), row->name, layer, 0))
         return bl_fail(l->err, BL_E_UNSUPPORTED, "a tensor name is too long");
     rc = find(&place.stored[0], l, gguf_name);
+    if (rc == BL_OK)
+        rc = find_factor(&place.factor, l, gguf_name, 0, 1);
     if (rc != BL_OK)
         return rc;
     t = &l->gguf->stored[place.stored[0]];
@@ -231,7 +265,7 @@ static bl_status list_others(struct listing *l)
 
     for (size_t i = 0; i < l->gguf->n_stored && rc == BL_OK; i++) {
         const bl_stored *t = &l->gguf->stored[i];
-        const bl_gguf_place place = { .layout = BL_LAYOUT_SAME, .stored = { i, i } };
+        const bl_gguf_place place = { .layout = BL_LAYOUT_SAME, .stored = { i, i }, .factor = 1 };
 
         if (!l->taken[i])
             rc = append(l, t->name, t->ndim, t->dim, i, t->n_bytes, &place, 1);
@@ -263,9 +297,9 @@ bl_status bl_gguf_list(bl_tensor **tensors, bl_gguf_place **places, size_t *n, b
     return rc;
 }
 
-bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
-                            const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
-                            struct bl_err *err)
+static bl_status read_stored(const bl_container *gguf, const bl_gguf_place *place,
+                             const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
+                             struct bl_err *err)
 {
     const bl_rows first = bl_hfquant_stored_rows(gguf, place->stored[0]);
     bl_rows second;
@@ -284,6 +318,24 @@ bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place
         break;
     }
     return first.read(first.context, first.tensor, place->first_row + row, n_rows, out, err);
+}
+
+bl_status bl_gguf_read_rows(const bl_container *gguf, const bl_gguf_place *place,
+                            const bl_tensor *tensor, uint64_t row, uint64_t n_rows, float *out,
+                            struct bl_err *err)
+{
+    bl_status rc = read_stored(gguf, place, tensor, row, n_rows, out, err);
+    size_t n = (size_t)(n_rows * tensor->n_cols);
+
+    if (rc != BL_OK || place->factor == 1)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        out[i] *= place->factor;
+    if (!isfinite(bl_f32_from_bits(bl_amax_bits_of_run(out, n))))
+        return bl_container_fail(err, BL_E_FORMAT, gguf, place->stored[0],
+                                 "a value times the tensor's factor %g is beyond F32",
+                                 (double)place->factor);
+    return BL_OK;
 }
 
 void bl_gguf_prefetch(const bl_container *gguf, const bl_gguf_place *place, const bl_tensor *tensor)

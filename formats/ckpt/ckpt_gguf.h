@@ -15,6 +15,7 @@ typedef struct bl_gguf_place {
     uint64_t first_row; /* STACK: of this expert in the stacked tensor */
     bl_kv_b kv_b;       /* KV_B */
     uint64_t head_dim;  /* ROPE_PAIRS */
+    float factor;       /* of all values: NAME.scale beside NAME.weight (NVFP4), else 1 */
 } bl_gguf_place;
 
 /*

@@ -9,6 +9,7 @@
 #include "formats/gguf/gguf_writer.h"
 #include "tests/unit/scratch.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -331,6 +332,102 @@ static void the_whole_kv_b_is_enough_where_halves_lie_beside_it(void **state)
     bl_ckpt_close(ckpt);
 }
 
+/* toy-mla with factors beside the matrices: of one, and of a stack of experts. */
+static bl_status open_scaled(bl_ckpt **out, const char *name, const float *one, uint64_t n_one,
+                             const float *experts, uint64_t n_experts, struct bl_err *err)
+{
+    static const struct change plain = { .base = "gguf/toy-mla.gguf" };
+    bl_container *base = NULL;
+    bl_gguf_writer *w = NULL;
+    char path[4200];
+
+    assert_int_equal(bl_gguf_open(&base, path_of(path, plain.base), NULL), BL_OK);
+    assert_int_equal(bl_gguf_writer_new(&w, NULL), BL_OK);
+    put_keys(w, &plain, bl_gguf_meta_of(base));
+    for (size_t i = 0; i < base->n_stored; i++)
+        plan(w, &plain, &base->stored[i]);
+    bl_gguf_plan_tensor(w, name, BL_F32, 1, &n_one);
+    bl_gguf_plan_tensor(w, "blk.1.ffn_up_exps.scale", BL_F32, 1, &n_experts);
+    assert_int_equal(bl_gguf_writer_begin(w, "x.gguf", true, err), BL_OK);
+    for (size_t i = 0; i < base->n_stored; i++)
+        write_data(w, &plain, base, i);
+    assert_int_equal(bl_gguf_writer_write(w, one, n_one * sizeof(*one), err), BL_OK);
+    assert_int_equal(bl_gguf_writer_write(w, experts, n_experts * sizeof(*experts), err), BL_OK);
+    assert_int_equal(bl_gguf_writer_commit(&w, err), BL_OK);
+    bl_container_close(base);
+    return bl_ckpt_open(out, "x.gguf", err);
+}
+
+/* Every value of a tensor is factor times that of the plain file. */
+static void assert_scaled(const bl_ckpt *plain, const bl_ckpt *scaled, const char *name,
+                          float factor)
+{
+    const bl_tensor *t = bl_ckpt_find(plain, name), *s = bl_ckpt_find(scaled, name);
+    float *x = bl_alloc((size_t)t->n_values, sizeof(*x));
+    float *y = bl_alloc((size_t)t->n_values, sizeof(*y));
+
+    assert_int_equal(bl_ckpt_read_rows(plain, t, 0, t->n_rows, x, NULL), BL_OK);
+    assert_int_equal(bl_ckpt_read_rows(scaled, s, 0, t->n_rows, y, NULL), BL_OK);
+    for (uint64_t i = 0; i < t->n_values; i++)
+        if (y[i] != factor * x[i])
+            fail_msg("%s: value %d is not scaled by %g", name, (int)i, (double)factor);
+    bl_free(x);
+    bl_free(y);
+}
+
+#define DOWN "blk.0.ffn_down.scale"
+
+static void a_factor_beside_a_matrix_scales_it(void **state)
+{
+    bl_ckpt *plain = open_data("gguf/toy-mla.gguf"), *scaled = NULL;
+    const uint32_t n = bl_ckpt_config(plain)->n_experts;
+    const float half = 0.5f;
+    float each[16];
+    char name[100];
+
+    (void)state;
+    assert_true(n >= 2 && n <= 16);
+    for (uint32_t e = 0; e < n; e++)
+        each[e] = (float)(e + 2);
+    assert_int_equal(open_scaled(&scaled, DOWN, &half, 1, each, n, NULL), BL_OK);
+    assert_int_equal(bl_ckpt_n_tensors(scaled), bl_ckpt_n_tensors(plain));
+    assert_scaled(plain, scaled, "model.layers.0.mlp.down_proj.weight", half);
+    assert_scaled(plain, scaled, "model.layers.0.mlp.up_proj.weight", 1);
+    for (uint32_t e = 0; e < n; e++) {
+        snprintf(name, sizeof(name), "model.layers.1.mlp.experts.%d.up_proj.weight", (int)e);
+        assert_scaled(plain, scaled, name, each[e]);
+    }
+    bl_ckpt_close(scaled);
+    bl_ckpt_close(plain);
+}
+
+static void refuses_factors_that_scale_nothing_well(void **state)
+{
+    const float values[16] = { NAN, FLT_MAX, FLT_MAX };
+    bl_ckpt *plain = open_data("gguf/toy-mla.gguf"), *scaled = NULL;
+    const uint32_t n = bl_ckpt_config(plain)->n_experts;
+    struct bl_err err = { 0 };
+    const bl_tensor *norm;
+    float x[64];
+
+    (void)state;
+    bl_ckpt_close(plain);
+    assert_true(n >= 2 && n <= 13);
+    assert_int_equal(open_scaled(&scaled, DOWN, values + 1, 2, values + 1, 1, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.text, "'" DOWN "': is not one F32 for each matrix"));
+    assert_int_equal(open_scaled(&scaled, DOWN, values, 1, values, 1, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.text, "'" DOWN "': a factor is not a finite number"));
+    assert_int_equal(open_scaled(&scaled, "a.scale", values, 1, values, 1, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.text, "'blk.1.ffn_up_exps.scale': is not one F32"));
+    assert_int_equal(open_scaled(&scaled, "output_norm.scale", values + 1, 1, values + 3, n, &err),
+                     BL_OK);
+    norm = bl_ckpt_find(scaled, "model.norm.weight");
+    assert_true(norm->n_values <= 64);
+    assert_int_equal(bl_ckpt_read_rows(scaled, norm, 0, norm->n_rows, x, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.text, "'output_norm.weight': a value times the tensor's factor"));
+    bl_ckpt_close(scaled);
+}
+
 static void every_allocation_of_open_may_fail(void **state)
 {
     (void)state;
@@ -364,6 +461,8 @@ int main(void)
         cmocka_unit_test(refuses_what_it_would_compute_wrongly),
         cmocka_unit_test(a_scaling_without_a_type_is_linear),
         cmocka_unit_test(the_whole_kv_b_is_enough_where_halves_lie_beside_it),
+        cmocka_unit_test(a_factor_beside_a_matrix_scales_it),
+        cmocka_unit_test(refuses_factors_that_scale_nothing_well),
         cmocka_unit_test(every_allocation_of_open_may_fail),
     };
 
