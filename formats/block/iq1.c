@@ -58,10 +58,10 @@ void bl_iq1_m_to_f32(float *out, const void *in, size_t n)
         float d;
 
         for (size_t i = 0; i < 4; i++)
-            bits |= (bl_load_u16(scale + 2 * i) >> 12u) << 4 * i;
+            bits |= ((unsigned)bl_load_u16(scale + 2 * i) >> 12) << 4 * i;
         d = bl_f32_from_f16((uint16_t)bits) * 0.125f;
         for (size_t g = 0; g < BL_IQ1_LEN / 16; g++, q += 2, out += 16) {
-            unsigned three = bl_load_u16(scale + g / 4 * 2) >> g % 4 * 3 & 7u;
+            unsigned three = (unsigned)bl_load_u16(scale + g / 4 * 2) >> g % 4 * 3 & 7;
 
             shift_8(value, q[0] | (qh[g] & 7u) << 8, qh[g] & 8);
             shift_8(value + 8, q[1] | (qh[g] & 0x70u) << 4, qh[g] & 0x80);

@@ -27,7 +27,7 @@ typedef enum bl_dtype {
     BL_U64,
     BL_I64,
     BL_F4,      /* E2M1, two to a byte, the first in the low nibble */
-    BL_F6_E2M3, /* dense bit stream, four to three bytes */
+    BL_F6_E2M3, /* dense bit stream, four to three bytes, the first in the lowest bits */
     BL_F6_E3M2,
     BL_F8_E4M3, /* OCP E4M3 "FN": no infinity, NaN is 0x7f and 0xff */
     BL_F8_E5M2,
@@ -78,7 +78,7 @@ typedef struct bl_dtype_traits {
     uint32_t block_bytes; /* bytes of a block */
     bool in_safetensors;  /* safetensors may hold it, under this name */
     int ggml_type;        /* GGUF's number for it, -1 when it has none */
-    bl_decode_fn to_f32;  /* NULL: not decoded (BOOL, C64) */
+    bl_decode_fn to_f32;  /* NULL: no real numbers (BOOL, C64) */
 } bl_dtype_traits;
 
 const bl_dtype_traits *bl_dtype_traits_of(bl_dtype dtype);

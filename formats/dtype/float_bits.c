@@ -84,6 +84,28 @@ float bl_f32_from_f8e8m0(uint8_t code)
     return code == 0xff ? bl_f32_from_bits(0x7fc00000u) : ldexpf(1.0f, (int)code - 127);
 }
 
+float bl_f32_from_f8e4m3fnuz(uint8_t code)
+{
+    return code == 0x80 ? bl_f32_from_bits(0xffc00000u)
+                        : compose(code >> 7, (code >> 3) & 15u, code & 7u, 3, 8);
+}
+
+float bl_f32_from_f8e5m2fnuz(uint8_t code)
+{
+    return code == 0x80 ? bl_f32_from_bits(0xffc00000u)
+                        : compose(code >> 7, (code >> 2) & 31u, code & 3u, 2, 16);
+}
+
+float bl_f32_from_f6e2m3(uint8_t code)
+{
+    return compose((code >> 5) & 1u, (code >> 3) & 3u, code & 7u, 3, 1);
+}
+
+float bl_f32_from_f6e3m2(uint8_t code)
+{
+    return compose((code >> 5) & 1u, (code >> 2) & 7u, code & 3u, 2, 3);
+}
+
 float bl_f32_from_f4e2m1(uint8_t code)
 {
     return compose((code >> 3) & 1u, (code >> 1) & 3u, code & 1u, 1, 1);

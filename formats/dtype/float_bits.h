@@ -1,8 +1,9 @@
 /*
- * float_bits.h - one value at a time: F16, BF16, FP8, E8M0, FP4 <-> F32, by bits.
+ * float_bits.h - one value at a time: F16, BF16, FP8, E8M0, FP6, FP4 <-> F32, by bits.
  *
  * Sources: IEEE 754-2019 (binary16), OCP 8-bit Floating Point Specification 1.0 (E4M3, E5M2),
- * OCP Microscaling Formats 1.0 (E8M0, E2M1). Conversions from F32 round to nearest, ties to even;
+ * OCP Microscaling Formats 1.0 (E8M0, E2M1, E2M3, E3M2), "8-bit Numerical Formats for Deep Neural
+ * Networks" (Noune et al. 2022: FNUZ). Conversions from F32 round to nearest, ties to even;
  * they use integers and exact or correctly rounded F32 steps, so they give the same bits on every
  * machine.
  */
@@ -112,8 +113,12 @@ static inline float bl_f32_from_f8e4m3_finite(uint8_t code)
 uint8_t bl_f8e4m3_from_f32(float x);
 
 float bl_f32_from_f8e5m2(uint8_t code);
-float bl_f32_from_f8e8m0(uint8_t code); /* 0xff gives NaN */
-float bl_f32_from_f4e2m1(uint8_t code); /* low four bits */
+float bl_f32_from_f8e8m0(uint8_t code);     /* 0xff gives NaN */
+float bl_f32_from_f8e4m3fnuz(uint8_t code); /* bias 8; 0x80 is NaN, there is no -0 */
+float bl_f32_from_f8e5m2fnuz(uint8_t code); /* bias 16 */
+float bl_f32_from_f4e2m1(uint8_t code);     /* low four bits */
+float bl_f32_from_f6e2m3(uint8_t code);     /* low six bits */
+float bl_f32_from_f6e3m2(uint8_t code);
 
 static inline uint16_t bl_load_u16(const void *p)
 {

@@ -56,6 +56,8 @@ DECODER(decode_i64, int64_t, (float)v)
 DECODER(decode_f8e4m3, uint8_t, bl_f32_from_f8e4m3(v))
 DECODER(decode_f8e5m2, uint8_t, bl_f32_from_f8e5m2(v))
 DECODER(decode_f8e8m0, uint8_t, bl_f32_from_f8e8m0(v))
+DECODER(decode_f8e4m3fnuz, uint8_t, bl_f32_from_f8e4m3fnuz(v))
+DECODER(decode_f8e5m2fnuz, uint8_t, bl_f32_from_f8e5m2fnuz(v))
 DECODER(decode_f16, uint16_t, bl_f32_from_f16(v))
 DECODER(decode_bf16, uint16_t, bl_f32_from_bf16(v))
 DECODER(decode_f64, double, (float)v)
@@ -73,6 +75,27 @@ static void decode_f4(float *out, const void *in, size_t n)
         out[i] = bl_f32_from_f4e2m1((uint8_t)(p[i / 2] >> (4 * (i % 2))));
 }
 
+/* Code i of six bits, as a stream of bits lowest first. A code reaches into the next byte or not. */
+static uint8_t six_bits(const unsigned char *p, size_t i)
+{
+    const unsigned char *at = p + 6 * i / 8;
+    const unsigned shift = (unsigned)(6 * i % 8);
+
+    return (uint8_t)((shift > 2 ? at[0] | at[1] << 8 : at[0]) >> shift & 63);
+}
+
+static void decode_f6e2m3(float *out, const void *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bl_f32_from_f6e2m3(six_bits(in, i));
+}
+
+static void decode_f6e3m2(float *out, const void *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bl_f32_from_f6e3m2(six_bits(in, i));
+}
+
 /* name, block_len, block_bytes, in_safetensors, ggml_type, to_f32 */
 static const bl_dtype_traits table[BL_DTYPE_COUNT] = {
     [BL_BOOL] = { "BOOL", 1, 1, true, -1, NULL },
@@ -85,13 +108,13 @@ static const bl_dtype_traits table[BL_DTYPE_COUNT] = {
     [BL_U64] = { "U64", 1, 8, true, -1, decode_u64 },
     [BL_I64] = { "I64", 1, 8, true, 27, decode_i64 },
     [BL_F4] = { "F4", 2, 1, true, -1, decode_f4 },
-    [BL_F6_E2M3] = { "F6_E2M3", 4, 3, true, -1, NULL },
-    [BL_F6_E3M2] = { "F6_E3M2", 4, 3, true, -1, NULL },
+    [BL_F6_E2M3] = { "F6_E2M3", 4, 3, true, -1, decode_f6e2m3 },
+    [BL_F6_E3M2] = { "F6_E3M2", 4, 3, true, -1, decode_f6e3m2 },
     [BL_F8_E4M3] = { "F8_E4M3", 1, 1, true, -1, decode_f8e4m3 },
     [BL_F8_E5M2] = { "F8_E5M2", 1, 1, true, -1, decode_f8e5m2 },
     [BL_F8_E8M0] = { "F8_E8M0", 1, 1, true, -1, decode_f8e8m0 },
-    [BL_F8_E4M3FNUZ] = { "F8_E4M3FNUZ", 1, 1, true, -1, NULL },
-    [BL_F8_E5M2FNUZ] = { "F8_E5M2FNUZ", 1, 1, true, -1, NULL },
+    [BL_F8_E4M3FNUZ] = { "F8_E4M3FNUZ", 1, 1, true, -1, decode_f8e4m3fnuz },
+    [BL_F8_E5M2FNUZ] = { "F8_E5M2FNUZ", 1, 1, true, -1, decode_f8e5m2fnuz },
     [BL_F16] = { "F16", 1, 2, true, 1, decode_f16 },
     [BL_BF16] = { "BF16", 1, 2, true, 30, decode_bf16 },
     [BL_F32] = { "F32", 1, 4, true, 0, decode_f32 },

@@ -4,6 +4,7 @@
  */
 #include "tests/unit/golden_records.h"
 
+#include "formats/dtype/dtype.h"
 #include "formats/dtype/float_bits.h"
 
 #include <math.h>
@@ -106,6 +107,48 @@ static void decodes_every_e8m0_code(void **state)
     check_bytes("f8e8m0_values", bl_f32_from_f8e8m0, 256);
 }
 
+static void decodes_every_fnuz_code(void **state)
+{
+    (void)state;
+    check_bytes("f8e4m3fnuz_values", bl_f32_from_f8e4m3fnuz, 256);
+    check_bytes("f8e5m2fnuz_values", bl_f32_from_f8e5m2fnuz, 256);
+}
+
+/* 64 codes, then as a stream: code i begins at bit 6 i. */
+static void decodes_every_code_of_six_bits(void **state)
+{
+    static const struct {
+        bl_dtype dtype;
+        float (*decode)(uint8_t code);
+    } kinds[] = { { BL_F6_E2M3, bl_f32_from_f6e2m3 }, { BL_F6_E3M2, bl_f32_from_f6e3m2 } };
+
+    (void)state;
+    check_bytes("f6e2m3_values", bl_f32_from_f6e2m3, 64);
+    check_bytes("f6e3m2_values", bl_f32_from_f6e3m2, 64);
+    for (size_t k = 0; k < 2; k++) {
+        unsigned char *stream = bl_calloc(48, 1); /* not a byte more */
+        float values[64];
+
+        assert_non_null(stream);
+        for (unsigned i = 0; i < 64; i++)
+            for (unsigned bit = 0; bit < 6; bit++)
+                if ((i * 29 + 5) % 64 & 1u << bit)
+                    stream[(6 * i + bit) / 8] |= (unsigned char)(1u << (6 * i + bit) % 8);
+        bl_dtype_traits_of(kinds[k].dtype)->to_f32(values, stream, 64);
+        for (unsigned i = 0; i < 64; i++)
+            assert_true(values[i] == kinds[k].decode((uint8_t)((i * 29 + 5) % 64)));
+        bl_free(stream);
+    }
+}
+
+static void every_type_of_real_numbers_is_decoded(void **state)
+{
+    (void)state;
+    for (int i = 0; i < BL_DTYPE_COUNT; i++)
+        assert_true((bl_dtype_traits_of((bl_dtype)i)->to_f32 != NULL) ==
+                    (i != BL_BOOL && i != BL_C64));
+}
+
 static void decodes_every_e2m1_code_and_ignores_the_high_bits(void **state)
 {
     (void)state;
@@ -200,6 +243,9 @@ int main(void)
         cmocka_unit_test(decodes_every_e4m3_code),
         cmocka_unit_test(decodes_every_e5m2_code),
         cmocka_unit_test(decodes_every_e8m0_code),
+        cmocka_unit_test(decodes_every_fnuz_code),
+        cmocka_unit_test(decodes_every_code_of_six_bits),
+        cmocka_unit_test(every_type_of_real_numbers_is_decoded),
         cmocka_unit_test(decodes_every_e2m1_code_and_ignores_the_high_bits),
         cmocka_unit_test(encodes_every_e4m3_value_back_to_its_code),
         cmocka_unit_test(encodes_f16_as_the_definition_does),
