@@ -164,7 +164,7 @@ bool bl_json_u64(uint64_t *out, const bl_json_value *value)
 {
     int64_t v;
 
-    if (!bl_json_i64(&v, value) || v < 0)
+    if (!bl_json_i64(&v, value) || signbit(value->valuedouble)) /* -0 is no count either */
         return false;
     *out = (uint64_t)v;
     return true;

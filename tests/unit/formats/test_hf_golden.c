@@ -119,7 +119,7 @@ static void reads_the_good_corpus_as_the_python_package_does(void **state)
         bl_container_close(c);
         n++;
     }
-    assert_int_equal(n, 40);
+    assert_int_equal(n, 44);
     fclose(f);
 }
 
