@@ -25,6 +25,7 @@ bl_write_options bl_convert_write_options(const bl_convert_options *o, double *r
                                .show_progress = o->common.progress,
                                .n_threads = (int)o->common.n_threads,
                                .label = "convert",
+                               .split_size = o->split_size,
                                .shard_size = bl_convert_shard_size(o) };
 }
 
@@ -55,6 +56,8 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
 {
     if (!o->output)
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
+    if (o->split_size > 0 && !bl_cli_has_suffix(o->output, ".gguf"))
+        return bl_fail(err, BL_E_USAGE, "--split is for .gguf; a folder has --shard-size");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)
@@ -80,6 +83,8 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
           "f32, bf16, f16, or keep (default: bf16 for .gguf, keep for a folder)" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
+        { "--split", 0, BL_OPTION_SIZE, &o.split_size, "SIZE",
+          "x.gguf as x-00001-of-0000N.gguf, so much data in each" },
         { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",
           "the MTP layers (default: dropped from .gguf, kept elsewhere)" },
         { "--codec", 0, BL_OPTION_STRING, &o.codec, "CODEC",

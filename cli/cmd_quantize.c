@@ -151,6 +151,8 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
         rc = check_type(o, err);
     if (rc != BL_OK)
         return rc;
+    if (o->split_size > 0 && o->to_folder)
+        return bl_fail(err, BL_E_USAGE, "--split is for .gguf; a folder has --shard-size");
     if (o->mtp && o->to_folder)
         return bl_fail(err, BL_E_USAGE,
                        "--mtp is for .gguf; of a folder, convert --mtp drop makes one without");
@@ -192,6 +194,8 @@ int bl_cmd_quantize(const bl_command *command, int argc, char **argv)
         { "--asymmetric", 0, BL_OPTION_FLAG, &o.wanted.asymmetric, NULL, "int4 with zero points" },
         { "--requantize", 0, BL_OPTION_FLAG, &o.requantize, NULL,
           "take a source that is quantized already" },
+        { "--split", 0, BL_OPTION_SIZE, &o.split_size, "SIZE",
+          "x.gguf as x-00001-of-0000N.gguf, so much data in each" },
         { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",
           "the MTP layers of .gguf (default: dropped; folders keep them)" },
         { "--method", 0, BL_OPTION_STRING, &o.method_name, "METHOD",

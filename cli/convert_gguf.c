@@ -4,6 +4,7 @@
 #include "cli/dry_run.h"
 #include "convert/cast.h"
 #include "convert/plan.h"
+#include "convert/write_split.h"
 
 #include <string.h>
 
@@ -62,7 +63,7 @@ static bl_gguf_file_type file_type_of(const bl_encoder *cast)
 static bl_status print_needs(const bl_convert_options *o, const bl_ckpt *ckpt, const bl_plan *plan,
                              bl_gguf_file_type file_type, struct bl_err *err)
 {
-    bl_needs needs = { .n_files = 1 };
+    bl_needs needs = { .n_files = o->split_size > 0 ? bl_count_split(plan, o->split_size) : 1 };
     bl_status rc = bl_needs_of_plan(&needs, plan, ckpt, (int)o->common.n_threads, err);
 
     if (rc == BL_OK)

@@ -4,6 +4,7 @@
 #include "cli/quantize_run.h"
 
 #include "convert/plan.h"
+#include "convert/write_split.h"
 #include "convert/write.h"
 #include "quantize/budget_plan.h"
 #include "quantize/budget_room.h"
@@ -127,6 +128,7 @@ static bl_status run(struct run *r, struct bl_err *err)
                                        .resume = o->common.resume,
                                        .resumed = &resumed,
                                        .more = r->more.bytes,
+                                       .split_size = o->split_size,
                                        .skip_space_check = o->common.no_space_check,
                                        .strict = o->common.strict,
                                        .sanity = r->sanity,
@@ -157,7 +159,7 @@ static bl_status run(struct run *r, struct bl_err *err)
     if (rc == BL_OK && o->common.dry_run && bl_quantize_has_budget(o))
         return (o->common.json ? bl_cli_print_allocation_json
                                : bl_cli_print_allocation)(&r->allocation, o->output, err);
-    needs.n_files = 1;
+    needs.n_files = o->split_size > 0 ? bl_count_split(&r->plan, o->split_size) : 1;
     if (rc == BL_OK && o->common.dry_run && !o->gptq.wanted) {
         rc = bl_write_gguf_bytes(&needs.disk_bytes, r->ckpt, &r->plan, file_type, err);
         if (rc == BL_OK)

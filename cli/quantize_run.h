@@ -19,7 +19,7 @@ typedef struct bl_quantize_options {
     bl_option_list tensors;  /* PATTERN=TYPE */
     uint64_t size, fit, ctx; /* bytes of the file, bytes of memory at ctx tokens; 0: not given */
     double bits_per_weight;  /* 0: not given */
-    uint64_t shard_size;
+    uint64_t shard_size, split_size;
     bool requantize;
     const char *mtp;          /* "keep", "drop"; NULL: as the output has it */
     bl_layout_options wanted; /* of a folder, as the user says */

@@ -23,8 +23,9 @@ typedef struct bl_write_options {
     bl_sanity *sanity; /* of the checkpoint's tensors, told of what passes; may be NULL */
     bool show_progress;
     int n_threads;
-    const char *label;            /* of the progress line */
-    uint64_t shard_size;          /* folders: data bytes of a shard; 0: one file */
+    const char *label;   /* of the progress line */
+    uint64_t split_size; /* .gguf: at most so many bytes of tensors in a file; 0: one file */
+    uint64_t shard_size; /* folders: data bytes of a shard; 0: one file */
     const char *requantized_from; /* what lossy types the source had, for the output to say; NULL */
 } bl_write_options;
 

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "convert/checkpoint.h"
+#include "convert/write_split.h"
 #include "formats/gguf/gguf_writer.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
@@ -79,6 +80,8 @@ static bl_status write_plan(bl_gguf_writer *w, const char *path, const bl_ckpt *
     if (rc == BL_OK && options->requantized_from)
         bl_gguf_put_string(w, "baleen." BL_REQUANTIZED_FROM, options->requantized_from,
                            strlen(options->requantized_from));
+    if (rc == BL_OK && options->split_size > 0 && bl_count_split(plan, options->split_size) > 1)
+        return bl_write_split(w, path, ckpt, plan, options, err);
     if (rc == BL_OK) {
         plan_tensors(w, plan);
         rc = begin(w, path, ckpt, plan, options, err);

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "formats/gguf/gguf_meta.h"
+#include "formats/gguf/gguf_split.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -36,6 +37,8 @@ struct gguf {
     uint64_t alignment;
     uint64_t data_end;     /* padded end of the tensors so far, relative to the start of the data */
     const char *file_name; /* the plain name in the path */
+    bool may_be_part;      /* of a split model */
+    uint16_t n_parts;      /* that it says there are; 0 or 1: it is whole */
 };
 
 static bl_status parse_preamble(struct gguf *g, uint64_t *n_tensors, uint64_t *n_kv,
@@ -81,10 +84,10 @@ static bl_status read_file_keys(struct gguf *g, struct bl_err *err)
     g->alignment = unit;
     if (rc == BL_OK && split)
         rc = bl_gguf_kv_u16(&n_shards, split, err);
-    if (rc == BL_OK && n_shards > 1)
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%s: one of %d shards; merge them with llama-gguf-split first",
+    if (rc == BL_OK && n_shards > 1 && !g->may_be_part)
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: one of %d parts, without the others",
                        g->source->name, n_shards);
+    g->n_parts = n_shards;
     return rc;
 }
 
@@ -337,7 +340,7 @@ static const struct bl_container_ops ops = { read_tensor, no_side_file, close_gg
                                              prefetch_tensor };
 
 static bl_status open_source(bl_container **out, bl_source *source, bool with_tensors,
-                             struct bl_err *err)
+                             bool may_be_part, struct bl_err *err)
 {
     struct gguf *g = bl_calloc(1, sizeof(*g));
     const char *slash = strrchr(source->name, '/');
@@ -349,6 +352,7 @@ static bl_status open_source(bl_container **out, bl_source *source, bool with_te
         return rc;
     }
     g->source = g->cursor.source = source;
+    g->may_be_part = may_be_part;
     rc = parse(g, with_tensors, err);
     if (rc != BL_OK) {
         close_gguf(&g->base);
@@ -372,15 +376,28 @@ static bl_status open_source(bl_container **out, bl_source *source, bool with_te
 
 bl_status bl_gguf_open_source(bl_container **out, bl_source *source, struct bl_err *err)
 {
-    return open_source(out, source, true, err);
+    return open_source(out, source, true, false, err);
 }
 
-bl_status bl_gguf_open(bl_container **out, const char *path, struct bl_err *err)
+bl_status bl_gguf_open_part(bl_container **out, const char *path, struct bl_err *err)
 {
     bl_source *source = NULL;
     bl_status rc = bl_source_open(&source, path, err);
 
-    return rc == BL_OK ? open_source(out, source, true, err) : rc;
+    return rc == BL_OK ? open_source(out, source, true, true, err) : rc;
+}
+
+bl_status bl_gguf_open(bl_container **out, const char *path, struct bl_err *err)
+{
+    bl_container *file = NULL;
+    bl_status rc = bl_gguf_open_part(&file, path, err);
+
+    if (rc != BL_OK)
+        return rc;
+    if (((const struct gguf *)file)->n_parts > 1)
+        return bl_gguf_open_split(out, file, ((const struct gguf *)file)->n_parts, err);
+    *out = file;
+    return BL_OK;
 }
 
 bl_status bl_gguf_open_metadata(bl_container **out, const char *path, struct bl_err *err)
@@ -388,10 +405,11 @@ bl_status bl_gguf_open_metadata(bl_container **out, const char *path, struct bl_
     bl_source *source = NULL;
     bl_status rc = bl_source_open(&source, path, err);
 
-    return rc == BL_OK ? open_source(out, source, false, err) : rc;
+    return rc == BL_OK ? open_source(out, source, false, true, err) : rc;
 }
 
 const bl_gguf_meta *bl_gguf_meta_of(const bl_container *container)
 {
-    return container->ops == &ops ? &((const struct gguf *)container)->meta : NULL;
+    return container->ops == &ops ? &((const struct gguf *)container)->meta
+                                  : bl_gguf_split_meta(container);
 }

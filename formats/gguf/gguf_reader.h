@@ -4,8 +4,8 @@
  * Stricter than llama.cpp and the Python gguf package: keys and tensor names are unique, plain and
  * not empty; 1 to 4 dimensions, none zero; every offset is exactly the padded sum of the sizes
  * before it; nothing follows the last tensor but its padding, which may be missing. Refused with
- * BL_E_UNSUPPORTED: version 1, big-endian files, arrays of arrays, one shard of a split file, and
- * tensor types that bl_dtype does not know.
+ * BL_E_UNSUPPORTED: version 1, big-endian files, arrays of arrays, and tensor types that bl_dtype does
+ * not know. Of a split model any part opens the whole (gguf_split.h).
  *
  * Source: the GGUF specification, version 3 (ggml/docs/gguf.md).
  */
@@ -23,6 +23,9 @@
  * Fails with BL_E_IO, BL_E_FORMAT, BL_E_UNSUPPORTED or BL_E_NOMEM.
  */
 BL_MUST_USE bl_status bl_gguf_open(bl_container **out, const char *path, struct bl_err *err);
+
+/* One part of a split model, alone; or a whole file. */
+BL_MUST_USE bl_status bl_gguf_open_part(bl_container **out, const char *path, struct bl_err *err);
 
 /* The same from any source, which is taken over: closed with the container, or on failure. */
 BL_MUST_USE bl_status bl_gguf_open_source(bl_container **out, bl_source *source,

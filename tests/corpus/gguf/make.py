@@ -245,7 +245,7 @@ CASES = [
     ("unsupported-type-max", "type number 4294967295", "no", "type 2^32 - 1", file([A], [info("a", [32], 0xFFFFFFFF)], D)),
     ("unsupported-nested-array", "an array of arrays", "yes", "an array of one array", file([A, kv("k", ARRAY, array(ARRAY, 1, array(U8, 1, b"\1")))], ONE, D)),
     ("unsupported-nested-array-deep", "an array of arrays", "no", "5,000 arrays in each other: a recursive reader's stack", file([A, kv("k", ARRAY, array(ARRAY, 1) * 5000)], ONE, D)),
-    ("unsupported-shard", "one of 3 shards", "yes", "the first of three shards", file([A, kv("split.no", U16, b"\0\0"), kv("split.count", U16, b"\3\0")], ONE, D)),
+    ("bad-shard-name", "not called so", "yes", "the first of three parts, under another name", file([A, kv("split.no", U16, b"\0\0"), kv("split.count", U16, b"\3\0")], ONE, D)),
     ("unsupported-key-utf8", "not ASCII", "yes", "keys are ASCII, says the specification", file([A, kv("ключ", U8, b"\1")], ONE, D)),
     ("unsupported-name-utf8", "not ASCII", "yes", "legal, but no writer makes such names", file([A], [info("имя", [8])], D)),
 ]
