@@ -20,6 +20,7 @@ struct bl_sink {
     bl_keep *keep;         /* NULL: nothing is kept; the folder's, where there is one */
     uint64_t verified;     /* bytes that an earlier run wrote: compared, not written again */
     uint64_t loose;        /* bytes at the start that do not count for what is kept */
+    uint64_t started;      /* bytes that the disk was asked to begin with */
     uint64_t noted;        /* bytes that records speak of */
     bl_hasher *hasher;     /* of those behind them */
     size_t buffered;

@@ -56,8 +56,11 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
 {
     if (!o->output)
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
-    if (o->split_size > 0 && !bl_cli_has_suffix(o->output, ".gguf"))
-        return bl_fail(err, BL_E_USAGE, "--split is for .gguf; a folder has --shard-size");
+    if (o->sha256 && !bl_cli_has_suffix(o->output, ".bln"))
+        return bl_fail(err, BL_E_USAGE, "--sha256 is for .bln");
+    if (o->split_size > 0 && !bl_cli_has_suffix(o->output, ".gguf") &&
+        !bl_cli_has_suffix(o->output, ".bln"))
+        return bl_fail(err, BL_E_USAGE, "--split is for files; a folder has --shard-size");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)
@@ -84,9 +87,11 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
         { "--split", 0, BL_OPTION_SIZE, &o.split_size, "SIZE",
-          "x.gguf as x-00001-of-0000N.gguf, so much data in each" },
+          "x.gguf as x-00001-of-0000N.gguf, x.bln with x.bln.001 ..., so much in each" },
         { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",
           "the MTP layers (default: dropped from .gguf, kept elsewhere)" },
+        { "--sha256", 0, BL_OPTION_FLAG, &o.sha256, NULL,
+          "keep the SHA-256 of every source file in a .bln" },
         { "--codec", 0, BL_OPTION_STRING, &o.codec, "CODEC",
           "of a .bln: zstd, or zlib for readers that have nothing else (default zstd)" },
         BL_OPTION_THREADS(o.common),

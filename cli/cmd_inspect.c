@@ -3,6 +3,8 @@
  * scales and packing do not count; the MTP layer is counted apart, as the publishers do.
  */
 #include "cli/cli.h"
+#include "base/hash.h"
+#include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/json/json_writer.h"
 
@@ -133,6 +135,22 @@ static void print_config(bl_text *out, const bl_config *c)
                        c->n_experts, c->n_group, c->n_experts_used, c->n_shared_experts);
 }
 
+/* Who made a .bln, and how. */
+static void print_origin(bl_text *out, const bl_container *container)
+{
+    const char *tool, *recipe;
+    size_t n_tool, n_recipe;
+
+    if (strcmp(container->kind, BL_BLN_KIND) != 0)
+        return;
+    tool = bl_bln_tool(container, &n_tool);
+    recipe = bl_bln_recipe(container, &n_recipe);
+    bl_text_printf(out, "made by        %.*s%s%.*s\n", (int)n_tool, tool ? tool : "",
+                   recipe ? ", " : "", (int)n_recipe, recipe ? recipe : "");
+    bl_text_printf(out, "made from      %zu shards, %zu side files\n\n", bl_bln_n_shards(container),
+                   container->n_side_files);
+}
+
 static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *s, bool tensors)
 {
     const bl_container *container = bl_ckpt_container(ckpt);
@@ -157,6 +175,7 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
                        (double)(s->n_parameters + s->n_mtp_parameters
                                     ? s->n_parameters + s->n_mtp_parameters
                                     : 1));
+    print_origin(out, container);
     bl_text_printf(out, "%-22s %-16s %8s %18s %18s\n", "role", "type", "tensors", "values",
                    "bytes");
     for (size_t i = 0; i < s->n_groups; i++) {
@@ -236,12 +255,35 @@ static void print_json(bl_text *out, const bl_ckpt *ckpt, const struct summary *
     bl_text_puts(out, "\n");
 }
 
+/* "HASH  NAME" of each file that a .bln was made from. */
+static bl_status print_sums(bl_text *out, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    const bl_container *c = bl_ckpt_container(ckpt);
+    const bool is_bln = strcmp(c->kind, BL_BLN_KIND) == 0;
+    const size_t n = is_bln ? bl_bln_n_shards(c) + c->n_side_files : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint8_t sum[BL_SHA256_BYTES];
+        const char *name;
+
+        if (!bl_bln_source_sha256(sum, &name, c, i))
+            return bl_fail(err, BL_E_UNSUPPORTED,
+                           "%s: was made without --sha256, so it does not know the sums", c->path);
+        for (size_t k = 0; k < sizeof(sum); k++)
+            bl_text_printf(out, "%02x", sum[k]);
+        bl_text_printf(out, "  %s\n", name);
+    }
+    return n > 0 ? BL_OK : bl_fail(err, BL_E_USAGE, "%s: is no .bln; sha256sum does it", c->path);
+}
+
 int bl_cmd_inspect(const bl_command *command, int argc, char **argv)
 {
     bl_common common = { 0 };
-    bool tensors = false;
+    bool tensors = false, sums = false;
     const bl_option table[] = {
         { "--tensors", 0, BL_OPTION_FLAG, &tensors, NULL, "list every tensor" },
+        { "--sums", 0, BL_OPTION_FLAG, &sums, NULL,
+          "of a .bln: the SHA-256 of its source files, as sha256sum writes it" },
         BL_OPTION_JSON(common),
         BL_OPTION_HELP(common),
         BL_OPTION_END,
@@ -258,7 +300,11 @@ int bl_cmd_inspect(const bl_command *command, int argc, char **argv)
     if (early != BL_CLI_RUN)
         return early;
     rc = bl_ckpt_open(&ckpt, path, &err);
-    if (rc == BL_OK) {
+    if (rc == BL_OK && sums) {
+        rc = print_sums(&out, ckpt, &err);
+        if (rc == BL_OK)
+            rc = bl_cli_print(&out, &err);
+    } else if (rc == BL_OK) {
         summarise(&summary, ckpt);
         (common.json ? print_json : print_text)(&out, ckpt, &summary, tensors);
         rc = bl_cli_print(&out, &err);

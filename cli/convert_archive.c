@@ -5,8 +5,8 @@
 #include "convert/archive.h"
 #include "formats/bln/bln_reader.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* What the archive costs beside what it holds. */
 static bl_status print_sizes(const char *output, const bl_container *container, bool store,
@@ -15,17 +15,21 @@ static bl_status print_sizes(const char *output, const bl_container *container, 
     const uint64_t source = bl_archive_bytes(container);
     bl_text out = { 0 };
     char a[32], b[32];
-    struct stat st;
-    bl_status rc;
+    bl_container *made = NULL;
+    bl_status rc = store ? bl_bln_open(&made, output, err) : BL_OK; /* it opens, too */
+
+    if (rc != BL_OK)
+        return rc;
 
     bl_text_put_name(&out, output);
     if (!store)
         bl_text_printf(&out, ": %zu tensors, %s, and %zu side files, byte for byte\n",
                        container->n_stored, bl_text_bytes(a, source), container->n_side_files);
-    else if (stat(output, &st) == 0)
+    else
         bl_text_printf(&out, ": %zu tensors, %s, in %s (%.2f %%)\n", container->n_stored,
-                       bl_text_bytes(a, source), bl_text_bytes(b, (uint64_t)st.st_size),
-                       100.0 * (double)st.st_size / (double)(source ? source : 1));
+                       bl_text_bytes(a, source), bl_text_bytes(b, made->n_file_bytes),
+                       100.0 * (double)made->n_file_bytes / (double)(source ? source : 1));
+    bl_container_close(made);
     rc = bl_cli_print(&out, err);
     bl_text_release(&out);
     return rc;
@@ -68,11 +72,14 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                              struct bl_err *err)
 {
     const bl_container *container = bl_ckpt_container(ckpt);
-    double resumed = 0;
+    double resumed = 0, sha256_seconds = 0;
     bl_archive_options options = { .n_threads = (int)o->common.n_threads,
                                    .force = o->common.force,
                                    .resume = o->common.resume,
                                    .resumed = &resumed,
+                                   .split_size = o->split_size,
+                                   .sha256 = o->sha256,
+                                   .sha256_seconds = &sha256_seconds,
                                    .skip_space_check = o->common.no_space_check,
                                    .strict = o->common.strict,
                                    .style = strcmp(o->codec, "zlib") == 0 ? BL_BLN_PORTABLE
@@ -89,6 +96,9 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
     rc = (store ? bl_archive_store : bl_archive_restore)(container, o->output, &options, err);
     bl_progress_free(options.progress);
     bl_cli_say_resumed(o->command, &o->common, resumed);
+    if (rc == BL_OK && o->sha256 && !o->common.quiet)
+        fprintf(stderr, "baleen: %s: SHA-256 of %zu files in %.1f s\n", o->command->name,
+                container->n_shards + container->n_side_files, sha256_seconds);
     bl_cli_say_findings(o->command, &o->common, options.sanity);
     bl_sanity_free(options.sanity);
     return rc == BL_OK ? print_sizes(o->output, container, store, err) : rc;

@@ -17,6 +17,7 @@ typedef struct bl_convert_options {
     uint64_t shard_size;        /* BL_NO_SHARD_SIZE: not given */
     uint64_t split_size;        /* of .gguf files; 0: one */
     const char *mtp;            /* "keep", "drop"; NULL: as the output has it */
+    bool sha256;                /* a .bln keeps the SHA-256 of the source files */
     const char *codec;          /* of a .bln: "zstd" or "zlib" */
 } bl_convert_options;
 

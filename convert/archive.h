@@ -6,6 +6,8 @@
  * (base/flow.h), read and coded side by side, a bounded number at a time, written in order. The
  * bytes of a .bln are the same at any number of threads.
  *
+ * SHA-256 of source files are a stage of their own before it, each file read once more.
+ *
  * Memory: for each thread BL_ARCHIVE_SLOTS chunks of 1 MiB, twice, and a coder (1 MiB; 9 MiB while
  * text is coded); the index (formats/bln/bln_writer.h); and the largest side file or header.
  */
@@ -28,10 +30,13 @@ typedef struct bl_archive_options {
     bool resume;     /* go on from what an unfinished run of the same left */
     double *resumed; /* set to the share that was there, 0 to 1; may be NULL */
     bool skip_space_check;
-    bool strict;        /* fail, before the output has its name, when sanity has found anything */
-    bl_sanity *sanity;  /* store: of the container's tensors; NULL: a NaN is an error */
-    bl_bln_style style; /* which codecs a .bln may have */
-    bl_progress *progress; /* counts bl_archive_bytes(); may be NULL */
+    bool strict;         /* fail, before the output has its name, when sanity has found anything */
+    bl_sanity *sanity;   /* store: of the container's tensors; NULL: a NaN is an error */
+    bl_bln_style style;  /* which codecs a .bln may have */
+    uint64_t split_size; /* store: payload in files of at most so many bytes; 0: one file */
+    bool sha256;         /* store: keep the SHA-256 of every source file */
+    double *sha256_seconds; /* set to what that took; may be NULL */
+    bl_progress *progress;  /* counts bl_archive_bytes(); may be NULL */
 } bl_archive_options;
 
 /* Decoded bytes of all tensors. */

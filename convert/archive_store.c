@@ -8,6 +8,7 @@
 #include "base/flow.h"
 #include "base/sink.h"
 #include "base/size.h"
+#include "convert/archive_provenance.h"
 #include "convert/archive_twin.h"
 #include "convert/checkpoint.h"
 #include "formats/bln/bln_codec.h"
@@ -19,9 +20,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
-
-enum { N_SAMPLES = 64, SAMPLE_BYTES = 256 << 10 };
 
 /* What becomes an entry, in the order of the file. */
 struct source {
@@ -392,75 +390,13 @@ static void free_slots(struct store *s)
     bl_twins_free(s->twins);
 }
 
-/*
- * Bytes of the archive, from samples taken at even distances through all data. Weights of one type
- * compress alike everywhere, so a few percent on top cover the error.
- */
-static bl_status estimate(struct store *s, uint64_t *n_bytes, struct bl_err *err)
-{
-    uint64_t total = bl_archive_bytes(s->hf), n_read = 0, n_stored = 0, start = 0;
-    size_t tensor = 0;
-    bl_status rc = BL_OK;
-
-    *n_bytes = UINT64_C(2) * BL_BLN_ANCHOR_BYTES + UINT64_C(512) * s->hf->n_stored;
-    if (total == 0)
-        return BL_OK;
-    for (uint64_t k = 0; k < N_SAMPLES && rc == BL_OK; k++) {
-        uint64_t at = total / N_SAMPLES * k;
-        struct slot *slot = &s->slot[0];
-
-        while (at - start >= s->hf->stored[tensor].n_bytes)
-            start += s->hf->stored[tensor++].n_bytes;
-        slot->source = (struct source){ BL_BLN_TENSOR, tensor };
-        slot->offset = (at - start) / 8 * 8;
-        slot->n = (size_t)bl_min_u64(SAMPLE_BYTES, s->hf->stored[tensor].n_bytes - slot->offset);
-        rc = read_slot(s, slot, err);
-        if (rc == BL_OK)
-            rc = code(s, slot, 0, err);
-        n_read += slot->n;
-        n_stored += slot->chunk.n_stored;
-    }
-    *n_bytes += (uint64_t)((double)total * 1.03 * (double)n_stored / (double)(n_read ? n_read : 1));
-    return rc;
-}
-
 static bl_status check_space(struct store *s, const char *path, struct bl_err *err)
 {
     uint64_t n_bytes;
-    bl_status rc = estimate(s, &n_bytes, err);
+    double seconds;
+    bl_status rc = bl_archive_estimate(&n_bytes, &seconds, s->hf, s->options, err);
 
     return rc == BL_OK ? bl_checkpoint_space(path, n_bytes, bl_bln_kept(s->writer), err) : rc;
-}
-
-bl_status bl_archive_estimate(uint64_t *n_bytes, double *seconds, const bl_container *hf,
-                              const bl_archive_options *options, struct bl_err *err)
-{
-    struct store s = { .hf = hf, .options = options };
-    const double n_sampled = (double)N_SAMPLES * SAMPLE_BYTES;
-    struct timespec start, end;
-    bl_status rc = make_slots(&s, err);
-
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    if (rc == BL_OK)
-        rc = estimate(&s, n_bytes, err);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    *seconds =
-        ((double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec)) *
-        (double)bl_archive_bytes(hf) / n_sampled / options->n_threads;
-    free_slots(&s);
-    return rc;
-}
-
-uint64_t bl_archive_memory(const bl_container *container, int n_threads)
-{
-    uint64_t n_names = 0, n_chunks = bl_archive_bytes(container) / BL_BLN_CHUNK_BYTES;
-
-    for (size_t i = 0; i < container->n_stored; i++)
-        n_names += strlen(container->stored[i].name) + 1;
-    /* slots, coders, what twins are compared in; the index three times while it is written */
-    return (uint64_t)n_threads * (BL_ARCHIVE_SLOTS * 2 + 5) * BL_BLN_CHUNK_BYTES +
-           3 * (n_names + container->n_stored * BL_BLN_ENTRY_BYTES +
-                (n_chunks + container->n_stored) * BL_BLN_CHUNK_RECORD_BYTES);
 }
 
 /* With force, a file of the input could be replaced: an archive inside its own folder is one. */
@@ -495,6 +431,12 @@ static bl_status begin(struct store *s, const char *path, struct bl_err *err)
     bl_keep_options keep = { .resume = o->resume };
     bl_status rc = BL_OK;
 
+    if (o->split_size > 0) {
+        if (o->resume)
+            return bl_fail(err, BL_E_USAGE, "--resume is not for --split: parts begin anew");
+        rc = bl_bln_begin_split(&s->writer, path, o->force, o->split_size, err);
+        return rc == BL_OK ? bl_archive_put_provenance(s->writer, s->hf, o, err) : rc;
+    }
     s->interval = bl_checkpoint_interval(total);
     if (total <= s->interval && !o->resume)
         s->interval = 0;
@@ -503,6 +445,8 @@ static bl_status begin(struct store *s, const char *path, struct bl_err *err)
                                o->style == BL_BLN_PORTABLE ? "bln zlib" : "bln", err);
     if (rc == BL_OK)
         rc = bl_bln_begin_kept(&s->writer, path, o->force, s->interval > 0 ? &keep : NULL, err);
+    if (rc == BL_OK)
+        rc = bl_archive_put_provenance(s->writer, s->hf, o, err);
     return rc == BL_OK ? go_on(s, err) : rc;
 }
 

@@ -19,7 +19,8 @@ struct walk {
     bl_map tensors, files;
     uint64_t next_name;  /* where the next name must start */
     uint32_t next_chunk; /* the first that no entry owns yet */
-    uint64_t end;        /* of the payload that chunks so far fill */
+    uint32_t part;       /* that the last chunk lies in */
+    uint64_t end;        /* of the payload that chunks so far fill there */
     const char *last_side_file;
 };
 
@@ -130,6 +131,24 @@ static bool sizes_are_possible(const bl_bln_chunk *c)
     }
 }
 
+static uint64_t end_of_part(const bl_bln_index *index, uint32_t part)
+{
+    return part == 0 ? index->end : bl_bln_index_part_bytes(index, part);
+}
+
+/* Chunks fill one part after the other, each to its end. False for a part out of turn. */
+static bool enter_part(struct walk *w, uint32_t part)
+{
+    if (part == w->part)
+        return true;
+    if (part != w->part + 1 || part >= w->index->n_parts ||
+        (w->part > 0 && w->end != end_of_part(w->index, w->part)))
+        return false;
+    w->part = part;
+    w->end = BL_BLN_ANCHOR_BYTES;
+    return true;
+}
+
 /* One chunk by itself, and its place behind the chunk before. */
 static bl_status check_chunk(struct walk *w, const bl_bln_entry *e, const bl_bln_chunk *c,
                              struct bl_err *err)
@@ -137,16 +156,16 @@ static bl_status check_chunk(struct walk *w, const bl_bln_entry *e, const bl_bln
     if (c->codec >= BL_BLN_N_CODECS)
         return bl_fail(err, BL_E_UNSUPPORTED, "%s: %s '%s': coded with %u, which is unknown here",
                        w->path, bl_bln_kind_name(e), bl_bln_index_name(w->index, e), c->codec);
-    if (c->part != 0)
-        return reject(w, e, BL_E_FORMAT, err, "lies in another part, but there is only one");
     if (!sizes_are_possible(c))
         return reject(w, e, BL_E_FORMAT, err, "the sizes of a chunk are impossible");
     if (e->kind != BL_BLN_TENSOR && c->n_decoded > (uint64_t)c->n_stored * BL_BLN_MAX_RATIO)
         return reject(w, e, BL_E_FORMAT, err, "a chunk of a file expands too much");
+    if (!enter_part(w, c->part))
+        return reject(w, e, BL_E_FORMAT, err, "lies in a part that is not the next one");
     if (c->offset % BL_BLN_ALIGN != 0 || c->offset < w->end ||
         c->offset - w->end >= w->index->align)
         return reject(w, e, BL_E_FORMAT, err, "a chunk does not follow the one before it");
-    if (!bl_range_fits(c->offset, c->n_stored, w->index->end))
+    if (!bl_range_fits(c->offset, c->n_stored, end_of_part(w->index, c->part)))
         return reject(w, e, BL_E_FORMAT, err, "a chunk lies past the end of the data");
     w->end = c->offset + c->n_stored;
     return BL_OK;
@@ -217,13 +236,19 @@ bl_status bl_bln_index_check(bl_bln_index *index, const char *path, struct bl_er
     struct walk w = { .index = index, .path = path, .end = BL_BLN_ANCHOR_BYTES };
     bl_status rc = BL_OK;
 
+    if (index->n_parts > 1 && index->end != BL_BLN_ANCHOR_BYTES)
+        return bl_fail(err, BL_E_FORMAT, "%s: has payload beside its parts", path);
+
     for (uint32_t i = 0; i < index->entries.n && rc == BL_OK; i++)
         rc = check_entry(&w, i, err);
     if (rc == BL_OK && w.next_name != index->n_names)
         rc = bl_fail(err, BL_E_FORMAT, "%s: the index holds names that no entry uses", path);
     if (rc == BL_OK && w.next_chunk != index->chunks.n)
         rc = bl_fail(err, BL_E_FORMAT, "%s: the index holds chunks that no entry uses", path);
-    if (rc == BL_OK && index->end - w.end >= index->align)
+    if (rc == BL_OK && index->n_parts > 1 &&
+        (w.part + 1 != index->n_parts || w.end != end_of_part(index, w.part)))
+        rc = bl_fail(err, BL_E_FORMAT, "%s: its parts hold more than its chunks", path);
+    else if (rc == BL_OK && index->n_parts == 1 && index->end - w.end >= index->align)
         rc = bl_fail(err, BL_E_FORMAT, "%s: unused bytes between the data and the index", path);
     bl_map_release(&w.tensors);
     bl_map_release(&w.files);

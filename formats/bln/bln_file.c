@@ -40,7 +40,8 @@ static bl_status read_chunk(const bl_bln_file *file, bl_bln_scratch *s, const bl
                             const bl_bln_chunk *chunk, unsigned char *out, struct bl_err *err)
 {
     unsigned char *stored = chunk->codec == BL_BLN_RAW ? out : s->stored;
-    bl_status rc = bl_source_read(file->source, chunk->offset, stored, chunk->n_stored, err);
+    bl_source *source = file->part ? file->part[chunk->part] : file->source;
+    bl_status rc = bl_source_read(source, chunk->offset, stored, chunk->n_stored, err);
 
     if (rc != BL_OK)
         return rc; /* the source has named the file */

@@ -14,6 +14,7 @@
 typedef struct bl_bln_file {
     bl_container base;
     bl_source *source;
+    bl_source **part; /* [n_parts]: 0 is the source itself; NULL: it is all there is */
     bl_bln_index index;
     bl_arena arena;
     uint32_t *tensor_entry; /* numbers of entries: of stored tensor i, ... */

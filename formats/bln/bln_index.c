@@ -42,12 +42,13 @@ const char *bl_bln_kind_name(const bl_bln_entry *entry)
 }
 
 /* What the superblock promises about versions and features, before anything else is believed. */
-static bl_status check_promises(const bl_bln_anchor *a, const char *path, struct bl_err *err)
+static bl_status check_promises(const bl_bln_anchor *a, uint32_t want_part, const char *path,
+                                struct bl_err *err)
 {
     if (a->major != BL_BLN_MAJOR)
         return bl_fail(err, BL_E_UNSUPPORTED, "%s: .bln version %u.%u, this program reads %d.x",
                        path, a->major, a->minor, BL_BLN_MAJOR);
-    if (a->incompat != 0)
+    if ((a->incompat & ~(uint64_t)BL_BLN_SPLIT) != 0)
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%s: needs features that this program does not have (bits 0x%" PRIx64 ")",
                        path, a->incompat);
@@ -57,9 +58,15 @@ static bl_status check_promises(const bl_bln_anchor *a, const char *path, struct
     if (a->state != BL_BLN_COMPLETE)
         return bl_fail(err, BL_E_FORMAT, "%s: state %u is neither open nor complete", path,
                        a->state);
-    if (a->part != 0 || a->n_parts != 1)
-        return bl_fail(err, BL_E_UNSUPPORTED, "%s: part %u of %u, this program reads whole files",
-                       path, a->part, a->n_parts);
+    if (a->n_parts == 0 || a->n_parts > BL_BLN_MAX_PARTS ||
+        ((a->incompat & BL_BLN_SPLIT) != 0) != (a->n_parts > 1) || a->part >= a->n_parts)
+        return bl_fail(err, BL_E_FORMAT, "%s: part %u of %u is none that can be", path, a->part,
+                       a->n_parts);
+    if (a->part != want_part)
+        return bl_fail(err, BL_E_FORMAT,
+                       want_part == 0 ? "%s: part %u of an archive; open the one without a number"
+                                      : "%s: is part %u of an archive, not what its name says",
+                       path, a->part);
     return BL_OK;
 }
 
@@ -103,7 +110,7 @@ static bl_status read_anchor(bl_bln_anchor *out, bl_source *source, struct bl_er
     if (!bl_bln_anchor_is_sound(head))
         return bl_fail(err, BL_E_FORMAT, "%s: the superblock is damaged", source->name);
     bl_bln_unpack_anchor(out, head);
-    rc = check_promises(out, source->name, err);
+    rc = check_promises(out, 0, source->name, err);
     if (rc == BL_OK)
         rc = check_extents(out, source, err);
     if (rc == BL_OK)
@@ -165,6 +172,48 @@ static bl_status read_index(unsigned char **out, const bl_bln_anchor *a, bl_sour
     return BL_OK;
 }
 
+/* The item at byte *at of the information: *at goes behind it. NULL when there is none, or not whole. */
+static const unsigned char *next_item(const bl_bln_index *index, size_t *at, uint32_t *key,
+                                      uint32_t *n)
+{
+    const unsigned char *item = index->info + *at;
+    uint64_t padded;
+
+    if (index->n_info - *at < BL_BLN_INFO_HEADER_BYTES)
+        return NULL;
+    *key = bl_get_u32(item);
+    *n = bl_get_u32(item + 4);
+    padded = ((uint64_t)*n + 7) / 8 * 8;
+    if (padded > index->n_info - *at - BL_BLN_INFO_HEADER_BYTES)
+        return NULL;
+    *at += BL_BLN_INFO_HEADER_BYTES + (size_t)padded;
+    return item + BL_BLN_INFO_HEADER_BYTES;
+}
+
+static bool info_is_sound(const bl_bln_index *index)
+{
+    size_t at = 0;
+    uint32_t key, n;
+
+    while (at < index->n_info)
+        if (!next_item(index, &at, &key, &n))
+            return false;
+    return true;
+}
+
+const unsigned char *bl_bln_index_info(const bl_bln_index *index, uint32_t key, size_t nth,
+                                       uint32_t *n)
+{
+    const unsigned char *value;
+    size_t at = 0;
+    uint32_t its;
+
+    while ((value = next_item(index, &at, &its, n)))
+        if (its == key && nth-- == 0)
+            return value;
+    return NULL;
+}
+
 /* Find where a section's records are; they fill the index from *end without a hole. */
 static bl_status take_section(bl_bln_index *index, const bl_bln_section *s, uint64_t *end,
                               uint64_t n_index, const char *path, struct bl_err *err)
@@ -192,6 +241,16 @@ static bl_status take_section(bl_bln_index *index, const bl_bln_section *s, uint
         index->names = (const char *)record;
         index->n_names = (size_t)n_bytes;
     }
+    if (s->kind == BL_BLN_SECTION_INFO && s->record_bytes == 1) {
+        index->info = record;
+        index->n_info = (size_t)n_bytes;
+        if (!info_is_sound(index))
+            return bl_fail(err, BL_E_FORMAT, "%s: the further information does not fit its items",
+                           path);
+    }
+    if (s->kind == BL_BLN_SECTION_PARTS && s->record_bytes == 8 &&
+        s->n_records + 1 == index->n_parts)
+        index->part_bytes = record;
     return bl_round_up_u64(end, *end + n_bytes, 8)
                ? BL_OK
                : bl_fail(err, BL_E_FORMAT, "%s: the index overflows", path);
@@ -228,6 +287,8 @@ static bl_status find_sections(bl_bln_index *index, uint64_t n_index, const char
     }
     if (rc == BL_OK && (!index->entries.record || !index->chunks.record || !index->names))
         rc = bl_fail(err, BL_E_FORMAT, "%s: the index lacks a section", path);
+    if (rc == BL_OK && (index->n_parts > 1) != (index->part_bytes != NULL))
+        rc = bl_fail(err, BL_E_FORMAT, "%s: the index does not know its parts", path);
     if (rc == BL_OK && end != n_index)
         rc = bl_fail(err, BL_E_FORMAT, "%s: the index does not end with its last section", path);
     return rc;
@@ -244,6 +305,8 @@ bl_status bl_bln_index_load(bl_bln_index *out, bl_source *source, struct bl_err 
     if (rc != BL_OK)
         return rc;
     index.end = anchor.index_offset;
+    index.n_parts = anchor.n_parts;
+    index.id = anchor.id;
     rc = find_sections(&index, anchor.index_decoded, source->name, err);
     if (rc == BL_OK)
         rc = bl_bln_index_check(&index, source->name, err);
@@ -252,6 +315,37 @@ bl_status bl_bln_index_load(bl_bln_index *out, bl_source *source, struct bl_err 
         return rc;
     }
     *out = index;
+    return BL_OK;
+}
+
+uint64_t bl_bln_index_part_bytes(const bl_bln_index *index, uint32_t k)
+{
+    return bl_get_u64(index->part_bytes + (size_t)(k - 1) * 8);
+}
+
+bl_status bl_bln_check_part(bl_source *part, const bl_bln_index *index, uint32_t k,
+                            struct bl_err *err)
+{
+    unsigned char head[BL_BLN_ANCHOR_BYTES];
+    bl_bln_anchor a;
+    bl_status rc;
+
+    memset(head, 0, sizeof(head));
+    rc = bl_source_read(part, 0, head, (size_t)bl_min_u64(part->size, sizeof(head)), err);
+    if (rc != BL_OK)
+        return rc;
+    if (!bl_bln_has_magic(head, BL_BLN_SUPERBLOCK) || !bl_bln_anchor_is_sound(head))
+        return bl_fail(err, BL_E_FORMAT, "%s: no part of a .bln, or its superblock is damaged",
+                       part->name);
+    bl_bln_unpack_anchor(&a, head);
+    rc = check_promises(&a, k, part->name, err);
+    if (rc != BL_OK)
+        return rc;
+    if (a.n_parts != index->n_parts || !bl_hash128_equal(a.id, index->id))
+        return bl_fail(err, BL_E_FORMAT, "%s: a part of another archive", part->name);
+    if (a.file_bytes != part->size || part->size != bl_bln_index_part_bytes(index, k))
+        return bl_fail(err, BL_E_FORMAT, "%s: has %" PRIu64 " bytes, should have %" PRIu64,
+                       part->name, part->size, bl_bln_index_part_bytes(index, k));
     return BL_OK;
 }
 

@@ -23,8 +23,13 @@ typedef struct bl_bln_index {
     unsigned char *bytes;
     bl_bln_table entries, chunks;
     const char *names;
-    size_t n_names; /* bytes */
+    size_t n_names;            /* bytes */
+    const unsigned char *info; /* items, end to end; NULL: none */
+    size_t n_info;
     uint32_t align;
+    const unsigned char *part_bytes; /* u64 of each; NULL: payload lies in this file */
+    uint32_t n_parts;                /* files in all: 1, or 1 + those with payload */
+    bl_hash128 id;
     uint64_t end; /* offset of the index in the file: where the payload ends */
     uint32_t n_tensors, n_shards, n_side_files;
 } bl_bln_index;
@@ -36,7 +41,21 @@ void bl_bln_index_release(bl_bln_index *index);
 bl_bln_entry bl_bln_index_entry(const bl_bln_index *index, uint32_t i);
 bl_bln_chunk bl_bln_index_chunk(const bl_bln_index *index, uint32_t i);
 const char *bl_bln_index_name(const bl_bln_index *index, const bl_bln_entry *entry);
+
+/*
+ * Item `nth` (from 0) of the further information with this key: its value, of *n bytes; NULL when there
+ * is none.
+ */
+const unsigned char *bl_bln_index_info(const bl_bln_index *index, uint32_t key, size_t nth,
+                                       uint32_t *n);
 const char *bl_bln_kind_name(const bl_bln_entry *entry); /* "tensor", "header of", "file" */
+
+/* Bytes of part k, from 1. */
+uint64_t bl_bln_index_part_bytes(const bl_bln_index *index, uint32_t k);
+
+/* Check the superblock of part k of an archive whose index this is. */
+BL_MUST_USE bl_status bl_bln_check_part(bl_source *part, const bl_bln_index *index, uint32_t k,
+                                        struct bl_err *err);
 
 /* Check entries, chunks and names against each other and the payload; count the kinds. */
 BL_MUST_USE bl_status bl_bln_index_check(bl_bln_index *index, const char *path, struct bl_err *err);

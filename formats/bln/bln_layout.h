@@ -36,6 +36,8 @@ enum {
 
 enum { BL_BLN_OPEN = 0, BL_BLN_COMPLETE = 1 }; /* states */
 
+enum { BL_BLN_SPLIT = 1, BL_BLN_MAX_PARTS = 1000 }; /* feature bit: payload in files of its own */
+
 /* What stands at the start and at the end of the file; the two differ in their magic only. */
 typedef struct bl_bln_anchor {
     uint16_t major, minor;
@@ -62,7 +64,8 @@ enum {
     BL_BLN_SECTION_ENTRIES = 1,
     BL_BLN_SECTION_CHUNKS = 2,
     BL_BLN_SECTION_NAMES = 3,
-    BL_BLN_SECTION_INFO = 4
+    BL_BLN_SECTION_INFO = 4,
+    BL_BLN_SECTION_PARTS = 5 /* u64 bytes of each part that has payload, in their order */
 };
 
 typedef struct bl_bln_section {
@@ -111,7 +114,14 @@ typedef struct bl_bln_chunk {
 void bl_bln_pack_chunk(unsigned char bytes[BL_BLN_CHUNK_RECORD_BYTES], const bl_bln_chunk *chunk);
 void bl_bln_unpack_chunk(bl_bln_chunk *chunk, const unsigned char bytes[BL_BLN_CHUNK_RECORD_BYTES]);
 
-enum { BL_BLN_INFO_TOOL = 1 }; /* keys of the section of further information */
+/* Keys of the section of further information. */
+enum {
+    BL_BLN_INFO_TOOL = 1, /* program and version, text */
+    BL_BLN_INFO_SHA256 =
+        2, /* u32 number of a header's or side file's entry, 32 bytes of the file */
+    BL_BLN_INFO_RECIPE = 3, /* JSON */
+    BL_BLN_SHA256_BYTES = 4 + 32
+};
 
 /* Numbers of element types in the format; false when there is none. */
 bool bl_bln_dtype_number(uint16_t *out, bl_dtype dtype);

@@ -1,7 +1,10 @@
 /* bln_name.c - names are untrusted: they end up in sentences, in JSON and in paths. */
 #include "formats/bln/bln_name.h"
 
+#include "base/alloc.h"
 #include "base/utf8.h"
+
+#include <inttypes.h>
 #include "formats/bln/bln_layout.h"
 
 #include <stdbool.h>
@@ -40,4 +43,9 @@ const char *bl_bln_file_name_fault(const char *name, size_t n)
     if (fault)
         return fault;
     return dots || memchr(name, '/', n) ? "is not a plain file name" : NULL;
+}
+
+char *bl_bln_part_name(const char *path, uint32_t part)
+{
+    return bl_format("%s.%03" PRIu32, path, part);
 }

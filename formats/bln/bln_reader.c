@@ -2,9 +2,12 @@
 #include "formats/bln/bln_reader.h"
 
 #include "base/alloc.h"
+#include "base/le.h"
 #include "base/size.h"
 #include "formats/bln/bln_file.h"
+#include "formats/bln/bln_name.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static const bl_bln_file *file_of(const bl_container *container)
@@ -42,7 +45,9 @@ static void prefetch_tensor(const bl_container *container, size_t i, uint64_t of
     bl_bln_chunk last =
         bl_bln_index_chunk(&file->index, entry.first_chunk + (uint32_t)((offset + n - 1) / unit));
 
-    bl_source_prefetch(file->source, first.offset, last.offset + last.n_stored - first.offset);
+    if (first.part == last.part) /* rarely it is not, and then nobody asks */
+        bl_source_prefetch(file->part ? file->part[first.part] : file->source, first.offset,
+                           last.offset + last.n_stored - first.offset);
 }
 
 bl_status bl_bln_scratch_new(bl_bln_scratch **out, struct bl_err *err)
@@ -124,6 +129,9 @@ static void close_file(bl_container *container)
 {
     bl_bln_file *file = (bl_bln_file *)container;
 
+    for (uint32_t k = 1; file->part && k < file->index.n_parts; k++)
+        bl_source_close(file->part[k]);
+    bl_free(file->part);
     bl_bln_index_release(&file->index);
     bl_arena_release(&file->arena);
     bl_source_close(file->source);
@@ -142,8 +150,12 @@ static bl_stored stored_of(const bl_bln_index *index, const bl_bln_entry *entry)
 
     (void)bl_bln_dtype_from_number(&stored.dtype, entry->dtype); /* checked when it was loaded */
     memcpy(stored.dim, entry->dim, sizeof(stored.dim));
-    if (entry->n_chunks > 0)
-        stored.offset = bl_bln_index_chunk(index, entry->first_chunk).offset;
+    if (entry->n_chunks > 0) {
+        bl_bln_chunk first = bl_bln_index_chunk(index, entry->first_chunk);
+
+        stored.offset = first.offset;
+        stored.shard = first.part;
+    }
     return stored;
 }
 
@@ -173,7 +185,7 @@ static bl_status build_tables(bl_bln_file *file, struct bl_err *err)
     const char *slash = strrchr(file->source->name, '/');
     bl_arena *arena = &file->arena;
     bl_stored *stored = bl_arena_alloc(arena, index->n_tensors, sizeof(*stored));
-    const char **shard_name = bl_arena_alloc(arena, 1, sizeof(*shard_name));
+    const char **shard_name = bl_arena_alloc(arena, index->n_parts, sizeof(*shard_name));
     const char **side_name = bl_arena_alloc(arena, index->n_side_files, sizeof(*side_name));
 
     file->tensor_entry = bl_arena_alloc(arena, index->n_tensors, sizeof(uint32_t));
@@ -184,17 +196,50 @@ static bl_status build_tables(bl_bln_file *file, struct bl_err *err)
         return bl_fail_nomem(err, file->source->name);
     fill_tables(file, stored, side_name);
     shard_name[0] = slash ? slash + 1 : file->source->name;
+    for (uint32_t k = 1; k < index->n_parts; k++) {
+        shard_name[k] = bl_arena_format(arena, "%s.%03" PRIu32, shard_name[0], k);
+        if (!shard_name[k])
+            return bl_fail_nomem(err, file->source->name);
+    }
     file->base = (bl_container){ .ops = &bln_ops,
                                  .kind = BL_BLN_KIND,
                                  .path = file->source->name,
                                  .n_stored = index->n_tensors,
                                  .stored = stored,
-                                 .n_shards = 1,
+                                 .n_shards = index->n_parts,
                                  .shard_name = shard_name,
                                  .n_file_bytes = file->source->size,
                                  .n_side_files = index->n_side_files,
                                  .side_file_name = side_name };
     return BL_OK;
+}
+
+/* The files with the payload, beside the one with the index. */
+static bl_status open_parts(bl_bln_file *file, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    file->part = bl_calloc(file->index.n_parts, sizeof(bl_source *));
+    if (!file->part)
+        return bl_fail_nomem(err, file->source->name);
+    file->part[0] = file->source;
+    for (uint32_t k = 1; k < file->index.n_parts && rc == BL_OK; k++) {
+        char *path = bl_bln_part_name(file->source->name, k);
+
+        if (!path)
+            return bl_fail_nomem(err, file->source->name);
+        if (!bl_source_exists(path))
+            rc = bl_fail(err, BL_E_FORMAT, "%s: is missing: part %u of the %u of %s", path, k,
+                         file->index.n_parts - 1, file->source->name);
+        else
+            rc = bl_source_open(&file->part[k], path, err);
+        bl_free(path);
+        if (rc == BL_OK)
+            rc = bl_bln_check_part(file->part[k], &file->index, k, err);
+        if (rc == BL_OK)
+            file->base.n_file_bytes += file->part[k]->size;
+    }
+    return rc;
 }
 
 bl_status bl_bln_open_source(bl_container **out, bl_source *source, struct bl_err *err)
@@ -211,6 +256,8 @@ bl_status bl_bln_open_source(bl_container **out, bl_source *source, struct bl_er
     rc = bl_bln_index_load(&file->index, source, err);
     if (rc == BL_OK)
         rc = build_tables(file, err);
+    if (rc == BL_OK && file->index.n_parts > 1)
+        rc = open_parts(file, err);
     if (rc != BL_OK) {
         close_file(&file->base);
         return rc;
@@ -275,6 +322,45 @@ uint64_t bl_bln_side_file_bytes(const bl_container *container, const char *name)
 
     return find_side_file(&i_entry, file, name) ? bl_bln_index_entry(&file->index, i_entry).n_bytes
                                                 : 0;
+}
+
+static const char *info_text(const bl_container *container, uint32_t key, size_t *n)
+{
+    uint32_t n_value = 0;
+    const unsigned char *value = bl_bln_index_info(&file_of(container)->index, key, 0, &n_value);
+
+    *n = n_value;
+    return (const char *)value;
+}
+
+const char *bl_bln_tool(const bl_container *container, size_t *n)
+{
+    return info_text(container, BL_BLN_INFO_TOOL, n);
+}
+
+const char *bl_bln_recipe(const bl_container *container, size_t *n)
+{
+    return info_text(container, BL_BLN_INFO_RECIPE, n);
+}
+
+bool bl_bln_source_sha256(uint8_t out[32], const char **name, const bl_container *container,
+                          size_t i)
+{
+    const bl_bln_file *file = file_of(container);
+    const bl_bln_index *index = &file->index;
+    uint32_t i_entry =
+        i < index->n_shards ? file->shard_entry[i] : file->side_file_entry[i - index->n_shards];
+    bl_bln_entry entry = bl_bln_index_entry(index, i_entry);
+    const unsigned char *value;
+    uint32_t n;
+
+    *name = bl_bln_index_name(index, &entry);
+    /* they stand in the order of the entries, one for each file */
+    value = bl_bln_index_info(index, BL_BLN_INFO_SHA256, i, &n);
+    if (!value || n != BL_BLN_SHA256_BYTES || bl_get_u32(value) != i_entry)
+        return false;
+    memcpy(out, value + 4, 32);
+    return true;
 }
 
 uint64_t bl_bln_read_unit(const bl_container *container, size_t i)

@@ -7,7 +7,8 @@
  * change after open; what a read needs it allocates, at most two chunks and a decoder, unless it
  * is given a scratch.
  *
- * As a container, a .bln has one shard, itself; the shards below are those of its source.
+ * As a container, a .bln has one shard, itself, or the files that it lies in; the shards below are those
+ * of its source.
  */
 #ifndef BL_FORMATS_BLN_READER_H
 #define BL_FORMATS_BLN_READER_H
@@ -42,6 +43,17 @@ uint64_t bl_bln_shard_header_bytes(const bl_container *container, size_t shard);
 
 /* Bytes of a side file; 0 when there is none of that name. */
 uint64_t bl_bln_side_file_bytes(const bl_container *container, const char *name);
+
+/* Who wrote the file, and how: text of *n bytes, not NUL-terminated; NULL: it does not say. */
+const char *bl_bln_tool(const bl_container *container, size_t *n);
+const char *bl_bln_recipe(const bl_container *container, size_t *n); /* JSON */
+
+/*
+ * SHA-256 of source file i < shards + side files, in the order of the archive, and its name; false when the
+ * archive was not asked to keep them.
+ */
+bool bl_bln_source_sha256(uint8_t out[32], const char **name, const bl_container *container,
+                          size_t i);
 
 /* Reads of stored tensor i at whole multiples of this many bytes decode nothing twice; > 0. */
 uint64_t bl_bln_read_unit(const bl_container *container, size_t i);

@@ -1,5 +1,5 @@
 /* bln_writer.c - payload as it comes, then the index, then the superblock that points to it. */
-#include "formats/bln/bln_writer.h"
+#include "formats/bln/bln_writer_internal.h"
 
 #include "base/alloc.h"
 #include "base/le.h"
@@ -12,18 +12,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-
-struct bl_bln_writer {
-    char *path;
-    bl_sink *sink;
-    bl_hasher *hasher;  /* of the entry that is being written */
-    bl_bln_entry entry; /* the same */
-    uint64_t n_missing; /* bytes until it is complete */
-    uint32_t n_entries, n_chunks;
-    bl_text entries, chunks, names; /* packed, as the index wants them */
-    size_t noted[3];                /* bytes of these that checkpoints have */
-    bl_text index;
-};
 
 uint32_t bl_bln_chunk_bytes(const bl_bln_item *item)
 {
@@ -96,11 +84,69 @@ uint64_t bl_bln_offset(const bl_bln_writer *writer)
     return bl_sink_offset(writer->sink);
 }
 
-static bl_status pad(bl_bln_writer *w, struct bl_err *err)
+static bl_status pad(bl_sink *sink, struct bl_err *err)
 {
-    uint64_t rest = bl_sink_offset(w->sink) % BL_BLN_ALIGN;
+    uint64_t rest = bl_sink_offset(sink) % BL_BLN_ALIGN;
 
-    return rest == 0 ? BL_OK : bl_sink_write_zeros(w->sink, BL_BLN_ALIGN - rest, err);
+    return rest == 0 ? BL_OK : bl_sink_write_zeros(sink, BL_BLN_ALIGN - rest, err);
+}
+
+bl_status bl_bln_begin_split(bl_bln_writer **out, const char *path, bool force, uint64_t part_bytes,
+                             struct bl_err *err)
+{
+    bl_status rc = bl_bln_begin(out, path, force, err);
+
+    if (rc == BL_OK) {
+        (*out)->part_bytes = part_bytes;
+        (*out)->force = force;
+    }
+    return rc;
+}
+
+/* Open the next file for payload. */
+static bl_status begin_part(bl_bln_writer *w, struct bl_err *err)
+{
+    const bl_bln_anchor open = { .major = BL_BLN_MAJOR, .minor = BL_BLN_MINOR, .n_parts = 1 };
+    unsigned char bytes[BL_BLN_ANCHOR_BYTES];
+    bl_sink **larger;
+    char *path;
+    bl_status rc;
+
+    if (w->n_parts + 2 > BL_BLN_MAX_PARTS)
+        return bl_fail(err, BL_E_USAGE, "%s: more than %d parts; make them larger", w->path,
+                       BL_BLN_MAX_PARTS - 1);
+    larger = bl_realloc(w->part, w->n_parts + 1, sizeof(bl_sink *));
+    if (!larger)
+        return bl_fail_nomem(err, w->path);
+    w->part = larger;
+    larger[w->n_parts] = NULL;
+    path = bl_bln_part_name(w->path, w->n_parts + 1);
+    rc = path ? bl_sink_begin(&larger[w->n_parts], path, w->force, err)
+              : bl_fail_nomem(err, w->path);
+    bl_free(path);
+    if (rc != BL_OK)
+        return rc;
+    w->n_parts++;
+    bl_bln_pack_anchor(bytes, &open, BL_BLN_SUPERBLOCK);
+    return bl_sink_write(larger[w->n_parts - 1], bytes, sizeof(bytes), err);
+}
+
+/* Where a chunk of n bytes goes, padded to its place. */
+static bl_status find_place(bl_sink **sink, bl_bln_writer *w, uint32_t n, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    *sink = w->sink;
+    if (w->part_bytes > 0) {
+        uint64_t at = w->n_parts > 0 ? bl_sink_offset(w->part[w->n_parts - 1]) : 0;
+
+        if (at == 0 || (at > BL_BLN_ANCHOR_BYTES && at + BL_BLN_ALIGN + n > w->part_bytes))
+            rc = begin_part(w, err);
+        if (rc != BL_OK)
+            return rc;
+        *sink = w->part[w->n_parts - 1];
+    }
+    return pad(*sink, err);
 }
 
 /* The entry is complete: pack its record. */
@@ -177,14 +223,18 @@ bl_status bl_bln_put_chunk(bl_bln_writer *writer, const bl_bln_chunk *chunk,
 {
     unsigned char record[BL_BLN_CHUNK_RECORD_BYTES];
     bl_bln_chunk placed = *chunk;
-    bl_status rc = pad(writer, err);
+    bl_sink *sink = NULL;
+    bl_status rc = find_place(&sink, writer, chunk->n_stored, err);
 
     assert(chunk->n_decoded > 0 && chunk->n_decoded <= writer->n_missing);
-    placed.offset = bl_sink_offset(writer->sink);
+    if (rc != BL_OK)
+        return rc;
+    placed.offset = bl_sink_offset(sink);
+    placed.part = (uint16_t)writer->n_parts;
     if (rc == BL_OK && writer->n_chunks == UINT32_MAX)
         rc = bl_fail(err, BL_E_UNSUPPORTED, "%s: more chunks than a .bln can hold", writer->path);
     if (rc == BL_OK)
-        rc = bl_sink_write(writer->sink, stored, chunk->n_stored, err);
+        rc = bl_sink_write(sink, stored, chunk->n_stored, err);
     if (rc != BL_OK)
         return rc;
     bl_bln_pack_chunk(record, &placed);
@@ -222,134 +272,29 @@ bl_status bl_bln_put_same(bl_bln_writer *writer, const bl_bln_item *item, uint32
     return seal_entry(writer, err);
 }
 
-/*
- * State of a checkpoint: u64 offset in the file, u64 bytes that the entry in progress still misses, its
- * record of 128 bytes (zeros for none), then what was added to the three tables since the checkpoint
- * before, each behind its length (u64).
- */
-enum { STATE_HEAD_BYTES = 16 + BL_BLN_ENTRY_BYTES };
-
-static void put_u64(bl_text *out, uint64_t value)
+/* An item, padded to a multiple of eight. */
+static void add_info(bl_text *info, uint32_t key, const void *value, size_t n)
 {
-    unsigned char bytes[8];
-
-    bl_put_u64(bytes, value);
-    bl_text_add(out, (const char *)bytes, sizeof(bytes));
-}
-
-bl_status bl_bln_checkpoint(bl_bln_writer *writer, struct bl_err *err)
-{
-    const bl_text *table[] = { &writer->entries, &writer->chunks, &writer->names };
-    unsigned char record[BL_BLN_ENTRY_BYTES] = { 0 };
-    bl_text state = { 0 };
-    bl_status rc;
-
-    if (writer->n_missing > 0)
-        bl_bln_pack_entry(record, &writer->entry);
-    put_u64(&state, bl_sink_offset(writer->sink));
-    put_u64(&state, writer->n_missing);
-    bl_text_add(&state, (const char *)record, sizeof(record));
-    for (int i = 0; i < 3; i++) {
-        put_u64(&state, table[i]->n - writer->noted[i]);
-        if (table[i]->n > writer->noted[i])
-            bl_text_add(&state, table[i]->bytes + writer->noted[i], table[i]->n - writer->noted[i]);
-    }
-    rc = bl_text_check(&state, err);
-    if (rc == BL_OK)
-        rc = bl_sink_checkpoint(writer->sink, state.bytes, state.n, err);
-    for (int i = 0; i < 3 && rc == BL_OK; i++)
-        writer->noted[i] = table[i]->n;
-    bl_text_release(&state);
-    return rc;
-}
-
-/* Take one state; false when it makes no sense. */
-static bool take_state(bl_bln_writer *w, uint64_t *offset, const unsigned char *bytes, size_t n)
-{
-    bl_text *table[] = { &w->entries, &w->chunks, &w->names };
-    size_t at = STATE_HEAD_BYTES;
-
-    if (n < at)
-        return false;
-    *offset = bl_get_u64(bytes);
-    w->n_missing = bl_get_u64(bytes + 8);
-    bl_bln_unpack_entry(&w->entry, bytes + 16);
-    for (int i = 0; i < 3; i++) {
-        uint64_t size;
-
-        if (n - at < 8)
-            return false;
-        size = bl_get_u64(bytes + at);
-        at += 8;
-        if (size > n - at)
-            return false;
-        if (size > 0)
-            bl_text_add(table[i], (const char *)bytes + at, (size_t)size);
-        at += (size_t)size;
-        w->noted[i] = table[i]->n;
-    }
-    return at == n && w->entries.n % BL_BLN_ENTRY_BYTES == 0 &&
-           w->chunks.n % BL_BLN_CHUNK_RECORD_BYTES == 0 && w->n_missing <= w->entry.n_bytes &&
-           w->entries.n / BL_BLN_ENTRY_BYTES < UINT32_MAX - 1 &&
-           w->chunks.n / BL_BLN_CHUNK_RECORD_BYTES <= UINT32_MAX;
-}
-
-bl_status bl_bln_resume(uint32_t *n_entries, uint64_t *n_done, bl_bln_writer *writer,
-                        struct bl_err *err)
-{
-    const bl_keep *keep = bl_sink_kept(writer->sink);
-    uint64_t offset = BL_BLN_ANCHOR_BYTES, verified = bl_sink_verified(writer->sink);
-    bl_status rc;
-
-    for (size_t i = 0; keep && i < bl_keep_n_states(keep); i++) {
-        size_t n;
-        const void *state = bl_keep_state(&n, keep, i);
-
-        if (!take_state(writer, &offset, state, n) || offset < bl_sink_offset(writer->sink) ||
-            offset > verified)
-            return bl_fail(err, BL_E_MISMATCH,
-                           "%s: its journal does not fit this run; --force starts anew",
-                           writer->path);
-    }
-    rc = bl_text_check(&writer->entries, err);
-    if (rc == BL_OK)
-        rc = bl_text_check(&writer->chunks, err);
-    if (rc == BL_OK)
-        rc = bl_text_check(&writer->names, err);
-    if (rc != BL_OK)
-        return rc;
-    if (offset > bl_sink_offset(writer->sink))
-        bl_sink_skip(writer->sink, offset - bl_sink_offset(writer->sink));
-    *n_entries = (uint32_t)(writer->entries.n / BL_BLN_ENTRY_BYTES);
-    *n_done = writer->n_missing > 0 ? writer->entry.n_bytes - writer->n_missing : 0;
-    writer->n_entries = *n_entries + (writer->n_missing > 0);
-    writer->n_chunks = (uint32_t)(writer->chunks.n / BL_BLN_CHUNK_RECORD_BYTES);
-    bl_hasher_reset(writer->hasher);
-    return BL_OK;
-}
-
-void bl_bln_remember(bl_bln_writer *writer, const unsigned char *decoded, size_t n)
-{
-    bl_hasher_add(writer->hasher, decoded, n);
-}
-
-/* What the section of further information says: who wrote the file. */
-static void add_info(bl_text *info)
-{
-    static const char tool[] = "baleen " BL_VERSION;
     unsigned char header[BL_BLN_INFO_HEADER_BYTES];
-    size_t n = sizeof(tool) - 1;
 
-    bl_put_u32(header, BL_BLN_INFO_TOOL);
+    bl_put_u32(header, key);
     bl_put_u32(header + 4, (uint32_t)n);
     bl_text_add(info, (const char *)header, sizeof(header));
-    bl_text_add(info, tool, n);
+    bl_text_add(info, value, n);
     bl_text_add(info, "\0\0\0\0\0\0\0", (8 - n % 8) % 8);
+}
+
+bl_status bl_bln_put_info(bl_bln_writer *writer, uint32_t key, const void *value, size_t n,
+                          struct bl_err *err)
+{
+    add_info(&writer->info, key, value, n);
+    return bl_text_check(&writer->info, err);
 }
 
 /* Header, table of sections, sections: each starts at a multiple of eight. */
 static bl_status build_index(bl_bln_writer *w, struct bl_err *err)
 {
+    static const char tool[] = "baleen " BL_VERSION;
     bl_text info = { 0 };
     const struct {
         uint32_t kind, record_bytes;
@@ -359,17 +304,20 @@ static bl_status build_index(bl_bln_writer *w, struct bl_err *err)
         { BL_BLN_SECTION_CHUNKS, BL_BLN_CHUNK_RECORD_BYTES, &w->chunks },
         { BL_BLN_SECTION_NAMES, 1, &w->names },
         { BL_BLN_SECTION_INFO, 1, &info },
+        { BL_BLN_SECTION_PARTS, 8, &w->part_sizes },
     };
-    enum { N_PARTS = sizeof(part) / sizeof(*part) };
-    uint64_t offset = BL_BLN_INDEX_HEADER_BYTES + N_PARTS * BL_BLN_SECTION_BYTES;
+    const size_t n_sections = sizeof(part) / sizeof(*part) - (w->n_parts == 0);
+    uint64_t offset = BL_BLN_INDEX_HEADER_BYTES + n_sections * BL_BLN_SECTION_BYTES;
     unsigned char header[BL_BLN_INDEX_HEADER_BYTES] = { 0 };
     bl_status rc;
 
-    add_info(&info);
-    bl_put_u32(header, N_PARTS);
+    add_info(&info, BL_BLN_INFO_TOOL, tool, sizeof(tool) - 1);
+    if (w->info.n > 0)
+        bl_text_add(&info, w->info.bytes, w->info.n);
+    bl_put_u32(header, (uint32_t)n_sections);
     bl_put_u32(header + 4, BL_BLN_ALIGN);
     bl_text_add(&w->index, (const char *)header, sizeof(header));
-    for (size_t i = 0; i < N_PARTS; i++) {
+    for (size_t i = 0; i < n_sections; i++) {
         unsigned char record[BL_BLN_SECTION_BYTES];
         uint64_t n_bytes = part[i].text->n;
 
@@ -380,7 +328,7 @@ static bl_status build_index(bl_bln_writer *w, struct bl_err *err)
         bl_text_add(&w->index, (const char *)record, sizeof(record));
         offset += n_bytes + (8 - n_bytes % 8) % 8;
     }
-    for (size_t i = 0; i < N_PARTS; i++) {
+    for (size_t i = 0; i < n_sections; i++) {
         if (part[i].text->n > 0)
             bl_text_add(&w->index, part[i].text->bytes, part[i].text->n);
         bl_text_add(&w->index, "\0\0\0\0\0\0\0", (8 - part[i].text->n % 8) % 8);
@@ -397,7 +345,7 @@ static bl_status write_index(bl_bln_writer *w, bl_bln_anchor *anchor, struct bl_
     unsigned char *stored = NULL;
     const void *bytes = w->index.bytes;
     size_t n = w->index.n, size, n_stored = 0;
-    bl_status rc = pad(w, err);
+    bl_status rc = pad(w->sink, err);
 
     if (rc != BL_OK)
         return rc;
@@ -427,19 +375,79 @@ done:
     return rc;
 }
 
+static void put_u64(bl_text *out, uint64_t value)
+{
+    unsigned char bytes[8];
+
+    bl_put_u64(bytes, value);
+    bl_text_add(out, (const char *)bytes, sizeof(bytes));
+}
+
+/* How large the files of the payload have become. */
+static bl_status measure_parts(bl_bln_writer *w, struct bl_err *err)
+{
+    for (uint32_t k = 0; k < w->n_parts; k++)
+        put_u64(&w->part_sizes, bl_sink_offset(w->part[k]));
+    return bl_text_check(&w->part_sizes, err);
+}
+
+/* The parts' superblocks, which say of which archive they are; then their names. */
+static bl_status commit_parts(bl_bln_writer *w, const bl_bln_anchor *of, struct bl_err *err)
+{
+    bl_status rc = BL_OK;
+
+    for (uint32_t k = 0; k < w->n_parts && rc == BL_OK; k++) {
+        bl_bln_anchor anchor = { .major = of->major,
+                                 .minor = of->minor,
+                                 .state = of->state,
+                                 .incompat = of->incompat,
+                                 .file_bytes = bl_sink_offset(w->part[k]),
+                                 .part = k + 1,
+                                 .n_parts = of->n_parts,
+                                 .id = of->id };
+        unsigned char bytes[BL_BLN_ANCHOR_BYTES];
+
+        bl_bln_pack_anchor(bytes, &anchor, BL_BLN_SUPERBLOCK);
+        rc = bl_sink_patch(w->part[k], 0, bytes, sizeof(bytes), err);
+    }
+    for (uint32_t k = 0; k < w->n_parts && rc == BL_OK; k++) {
+        rc = bl_sink_commit(&w->part[k], err);
+        w->n_published += rc == BL_OK;
+    }
+    return rc;
+}
+
+/* What has its name already goes when the archive does not become whole. */
+static void remove_published(bl_bln_writer *w)
+{
+    for (uint32_t k = 0; k < w->n_published; k++) {
+        char *path = bl_bln_part_name(w->path, k + 1);
+        struct bl_err unused;
+
+        if (path && bl_sink_remove(path, &unused) != BL_OK)
+            w->n_published = 0; /* the disk fails: the sentence says so already */
+        bl_free(path);
+    }
+}
+
 static bl_status finish(bl_bln_writer *w, struct bl_err *err)
 {
-    bl_bln_anchor anchor = {
-        .major = BL_BLN_MAJOR, .minor = BL_BLN_MINOR, .state = BL_BLN_COMPLETE, .n_parts = 1
-    };
+    bl_bln_anchor anchor = { .major = BL_BLN_MAJOR,
+                             .minor = BL_BLN_MINOR,
+                             .state = BL_BLN_COMPLETE,
+                             .incompat = w->n_parts > 0 ? BL_BLN_SPLIT : 0,
+                             .n_parts = w->n_parts + 1 };
     unsigned char trailer[BL_BLN_ANCHOR_BYTES];
-    bl_status rc = build_index(w, err);
+    bl_status rc = measure_parts(w, err);
+
+    if (rc == BL_OK)
+        rc = build_index(w, err);
 
     assert(w->n_missing == 0);
     if (rc == BL_OK)
         rc = write_index(w, &anchor, err);
     if (rc == BL_OK)
-        rc = pad(w, err);
+        rc = pad(w->sink, err);
     if (rc != BL_OK)
         return rc;
     anchor.index_hash = bl_hash64(w->index.bytes, w->index.n);
@@ -449,7 +457,9 @@ static bl_status finish(bl_bln_writer *w, struct bl_err *err)
     anchor.file_bytes = bl_sink_offset(w->sink) + BL_BLN_ANCHOR_BYTES;
     bl_bln_pack_anchor(trailer, &anchor, BL_BLN_TRAILER);
     rc = bl_sink_write(w->sink, trailer, sizeof(trailer), err);
-    return rc == BL_OK ? write_superblock(w, &anchor, err) : rc;
+    if (rc == BL_OK)
+        rc = write_superblock(w, &anchor, err);
+    return rc == BL_OK ? commit_parts(w, &anchor, err) : rc;
 }
 
 bl_status bl_bln_commit(bl_bln_writer **writer, struct bl_err *err)
@@ -458,6 +468,8 @@ bl_status bl_bln_commit(bl_bln_writer **writer, struct bl_err *err)
 
     if (rc == BL_OK)
         rc = bl_sink_commit(&(*writer)->sink, err);
+    if (rc != BL_OK)
+        remove_published(*writer);
     bl_bln_abort(writer); /* the sink is gone when it was committed: this only frees */
     return rc;
 }
@@ -469,10 +481,15 @@ void bl_bln_abort(bl_bln_writer **writer)
     if (!w)
         return;
     bl_sink_abort(&w->sink);
+    for (uint32_t k = 0; k < w->n_parts; k++)
+        bl_sink_abort(&w->part[k]);
+    bl_free(w->part);
+    bl_text_release(&w->part_sizes);
     bl_hasher_free(w->hasher);
     bl_text_release(&w->entries);
     bl_text_release(&w->chunks);
     bl_text_release(&w->names);
+    bl_text_release(&w->info);
     bl_text_release(&w->index);
     bl_free(w->path);
     bl_free(w);

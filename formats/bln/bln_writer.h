@@ -38,6 +38,14 @@ typedef struct bl_bln_item {
 uint32_t bl_bln_chunk_bytes(const bl_bln_item *item);
 
 /*
+ * The same with the payload in files of its own, "x.bln.001" and so on, of at most part_bytes (one
+ * chunk at least) each; the index stays in x.bln. They get their names when all are complete, x.bln
+ * last. Memory: 1 MiB for each.
+ */
+BL_MUST_USE bl_status bl_bln_begin_split(bl_bln_writer **out, const char *path, bool force,
+                                         uint64_t part_bytes, struct bl_err *err);
+
+/*
  * The same for an output that can be gone on with (base/sink.h); keep NULL: it cannot. A run that
  * resumes calls bl_bln_resume() first.
  */
@@ -56,6 +64,10 @@ BL_MUST_USE bl_status bl_bln_resume(uint32_t *n_entries, uint64_t *n_done, bl_bl
 void bl_bln_remember(bl_bln_writer *writer, const unsigned char *decoded, size_t n);
 /* Between chunks: have all that was put on the disk, and noted. */
 BL_MUST_USE bl_status bl_bln_checkpoint(bl_bln_writer *writer, struct bl_err *err);
+
+/* Add further information (bln_layout.h), behind what was added before; in any order with entries. */
+BL_MUST_USE bl_status bl_bln_put_info(bl_bln_writer *writer, uint32_t key, const void *value,
+                                      size_t n, struct bl_err *err);
 
 /* As bl_sink_begin(). */
 BL_MUST_USE bl_status bl_bln_begin(bl_bln_writer **out, const char *path, bool force,

@@ -115,16 +115,15 @@ def name_is_good(name, kind):
 
 
 class Archive:
-    def __init__(self, content):
-        self.content = content
+    def __init__(self, content, path=None):
+        self.content, self.files_of_parts = content, [content]
         n = len(content)
         need(n >= 8192, "too short")
         a = self.anchor = read_anchor(content[:4096], "superblock")
-        if a["major"] != 1 or a["incompat"]:
+        if a["major"] != 1 or a["incompat"] & ~1:
             raise Unsupported("version or feature")
         need(a["state"] == 1, "not complete")
-        if (a["part"], a["n_parts"]) != (0, 1):
-            raise Unsupported("a part")
+        need(a["part"] == 0 and a["n_parts"] <= 1000 and (a["n_parts"] > 1) == (a["incompat"] & 1), "a part")
         need(a["file_bytes"] == n, "wrong size")
         need(a["index_offset"] % 64 == 0 and a["index_offset"] >= 4096 and a["index_stored"] > 0 and
              round_up(a["index_offset"] + a["index_stored"], 64) == n - 4096, "the index is not in its place")
@@ -132,7 +131,24 @@ class Archive:
         read_anchor(content[-4096:], "trailer")
         need(content[8:4088] == content[n - 4088:n - 8], "superblock and trailer disagree")
         self.read_index(content[a["index_offset"]:][:a["index_stored"]])
+        self.read_parts(path)
         self.check()
+
+    def read_parts(self, path):
+        a = self.anchor
+        need((a["n_parts"] > 1) == (self.part_bytes is not None), "a section of parts")
+        if a["n_parts"] == 1:
+            return
+        need(len(self.part_bytes) == 8 * (a["n_parts"] - 1) and a["index_offset"] == 4096, "parts")
+        for k in range(1, a["n_parts"]):
+            try:
+                content = open(f"{path}.{k:03}", "rb").read()
+            except OSError:
+                raise Bad(f"part {k} is missing")
+            p = read_anchor(content[:4096], "superblock")
+            need(p["part"] == k and all(p[f] == a[f] for f in ("major", "minor", "state", "incompat", "n_parts", "id")), f"part {k} is another's")
+            need(len(content) == p["file_bytes"] == struct.unpack_from("<Q", self.part_bytes, 8 * (k - 1))[0], f"size of part {k}")
+            self.files_of_parts.append(content)
 
     def read_index(self, stored):
         a = self.anchor
@@ -154,6 +170,13 @@ class Archive:
             before, end = kind, round_up(offset + record * n, 8)
         need(end == len(index) and {1, 2, 3} <= set(found), "sections")
         self.entries, self.chunks, self.names, self.info = [], [], found[3], found.get(4, b"")
+        self.part_bytes = found.get(5)
+        at = 0
+        while at < len(self.info):
+            need(len(self.info) - at >= 8, "information")
+            key, n = struct.unpack_from("<II", self.info, at)
+            at += 8 + round_up(n, 8)
+            need(at <= len(self.info), "information")
         for r in found[1]:
             v = ENTRY.unpack(r[:128])
             self.entries.append(dict(zip(ENTRY_FIELDS, v[:11]), dim=v[11:]))
@@ -162,6 +185,7 @@ class Archive:
 
     def check(self):
         seen, next_name, next_chunk, end, shards, sides = set(), 0, 0, 4096, 0, []
+        self.part, last = 0, self.anchor["n_parts"] - 1
         for i, e in enumerate(self.entries):
             if e["kind"] > 2:
                 raise Unsupported("kind of entry")
@@ -188,7 +212,10 @@ class Archive:
             next_chunk += e["n_chunks"]
             end = self.check_chunks(e, end)
         need(next_name == len(self.names) and next_chunk == len(self.chunks), "left over")
-        need(0 <= self.anchor["index_offset"] - end < self.align, "hole before the index")
+        if last:
+            need(self.part == last and end == len(self.files_of_parts[last]), "parts hold more")
+        else:
+            need(0 <= self.anchor["index_offset"] - end < self.align, "hole before the index")
 
     def check_shape(self, e):
         if e["kind"] != TENSOR:
@@ -208,11 +235,16 @@ class Archive:
             if c["codec"] > 5:
                 raise Unsupported("codec")
             s, d = c["stored"], c["decoded"]
-            need(c["part"] == 0 and 1 <= d <= 1 << 20 and s >= 1, "chunk")
+            need(1 <= d <= 1 << 20 and s >= 1, "chunk")
+            if c["part"] == self.part + 1 < self.anchor["n_parts"]:
+                need(self.part == 0 or end == len(self.files_of_parts[self.part]), "part not full")
+                self.part, end = c["part"], 4096
+            need(c["part"] == self.part, "part out of turn")
+            limit = len(self.files_of_parts[self.part]) if self.part else self.anchor["index_offset"]
             split = d % 2 == 0 and d // 2 < s < d
             need([s == d, s < d, s in (1, 2, 4, 8) and s < d and d % s == 0, split, split, s < d][c["codec"]], "chunk sizes")
             need(e["kind"] == TENSOR or d <= 256 * s, "expands too much")
-            need(c["offset"] % 64 == 0 and 0 <= c["offset"] - end < self.align and c["offset"] + s <= self.anchor["index_offset"], "chunk place")
+            need(c["offset"] % 64 == 0 and 0 <= c["offset"] - end < self.align and c["offset"] + s <= limit, "chunk place")
             need(d == cs[0]["decoded"] or (k + 1 == len(cs) and d < cs[0]["decoded"]), "chunk division")
             end = c["offset"] + s
         need(sum(c["decoded"] for c in cs) == e["n_bytes"], "chunks do not add up")
@@ -221,7 +253,7 @@ class Archive:
     def data(self, e):
         out = []
         for c in self.chunks[e["first_chunk"]:e["first_chunk"] + e["n_chunks"]]:
-            b = decode(c["codec"], self.content[c["offset"]:c["offset"] + c["stored"]], c["decoded"])
+            b = decode(c["codec"], self.files_of_parts[c["part"]][c["offset"]:c["offset"] + c["stored"]], c["decoded"])
             need(h64(b) == c["hash"], f"{e['name']} is damaged")
             out.append(b)
         out = b"".join(out)
@@ -312,7 +344,7 @@ def build(entries, superblock={}, trailer=None, align=64, gap=0, section_edit=No
 
 def main():
     verb, path, *rest = sys.argv[1:]
-    archive = Archive(open(path, "rb").read())
+    archive = Archive(open(path, "rb").read(), path)
     if verb == "list":
         for e in archive.entries:
             codecs = sorted({archive.chunks[e["first_chunk"] + k]["codec"] for k in range(e["n_chunks"])})
