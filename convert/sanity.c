@@ -61,7 +61,7 @@ void bl_sanity_not_finite(bl_sanity *sanity, size_t i)
 
 void bl_sanity_scales_f32(bl_sanity *sanity, size_t i, const unsigned char *bytes, size_t n)
 {
-    double sum = 0, lowest = INFINITY, highest = -INFINITY;
+    double sum = 0, lowest = (double)INFINITY, highest = -(double)INFINITY;
     size_t n_good = 0;
 
     for (size_t k = 0; k < n; k++) {
