@@ -202,10 +202,16 @@ void bl_bln_decoder_free(bl_bln_decoder *decoder)
     bl_free(decoder);
 }
 
+/* Twice as much with each step: memcpy() at its own speed, whatever the value's size. */
 static void repeat(unsigned char *out, size_t n, const unsigned char *value, size_t n_value)
 {
-    for (size_t at = 0; at < n; at += n_value)
-        memcpy(out + at, value, n_value);
+    memcpy(out, value, n_value);
+    for (size_t done = n_value; done < n;) {
+        size_t step = done < n - done ? done : n - done;
+
+        memcpy(out + done, out, step);
+        done += step;
+    }
 }
 
 static bl_status decode_planes(unsigned char *out, bl_bln_decoder *decoder,
