@@ -86,6 +86,8 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
           "f32, bf16, f16, or keep (default: bf16 for .gguf, keep for a folder)" },
         { "--shard-size", 0, BL_OPTION_SIZE, &o.shard_size, "SIZE",
           "data of one shard of a folder (default 5GB)" },
+        { "--memory", 0, BL_OPTION_SIZE, &o.memory, "SIZE",
+          "may be used; fewer threads if need be (64MB do for most)" },
         { "--split", 0, BL_OPTION_SIZE, &o.split_size, "SIZE",
           "x.gguf as x-00001-of-0000N.gguf, x.bln with x.bln.001 ..., so much in each" },
         { "--mtp", 0, BL_OPTION_STRING, &o.mtp, "keep|drop",

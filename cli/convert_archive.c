@@ -86,6 +86,9 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                                                                           : BL_BLN_BEST };
     bl_status rc;
 
+    rc = bl_cli_fit_memory(&options.n_threads, o->memory, NULL, container, err);
+    if (rc != BL_OK)
+        return rc;
     if (o->common.dry_run)
         return print_needs(o, container, &options, store, err);
     rc = store ? bl_sanity_new(&options.sanity, container->n_stored, stored_name, container, err)

@@ -91,6 +91,8 @@ bl_status bl_convert_to_folder(const bl_convert_options *o, const bl_ckpt *ckpt,
     if (rc == BL_OK)
         rc = bl_cli_sanity_of(&sanity, ckpt, err);
     options = bl_convert_write_options(o, &resumed, sanity);
+    if (rc == BL_OK)
+        rc = bl_cli_fit_memory(&options.n_threads, o->memory, &plan, NULL, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = bl_write_folder(o->output, ckpt, &plan, &text, &options, err);
     bl_cli_say_resumed(o->command, &o->common, resumed);

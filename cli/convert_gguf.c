@@ -98,6 +98,8 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     if (rc == BL_OK)
         rc = bl_cli_sanity_of(&sanity, ckpt, err);
     options = bl_convert_write_options(o, &resumed, sanity);
+    if (rc == BL_OK)
+        rc = bl_cli_fit_memory(&options.n_threads, o->memory, &plan, NULL, err);
     if (rc == BL_OK && !o->common.dry_run)
         rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
                                                              file_type_of(cast), &options, err);

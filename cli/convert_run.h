@@ -15,6 +15,7 @@ typedef struct bl_convert_options {
     bl_common common;
     const char *output, *dtype; /* dtype: as given, NULL without */
     uint64_t shard_size;        /* BL_NO_SHARD_SIZE: not given */
+    uint64_t memory;            /* that may be used; 0: as much as the threads need */
     uint64_t split_size;        /* of .gguf files; 0: one */
     const char *mtp;            /* "keep", "drop"; NULL: as the output has it */
     bool sha256;                /* a .bln keeps the SHA-256 of the source files */

@@ -3,6 +3,7 @@
 
 #include "base/sink.h"
 #include "base/size.h"
+#include "convert/archive.h"
 #include "convert/estimate.h"
 
 #include <inttypes.h>
@@ -18,6 +19,25 @@ bl_status bl_needs_of_plan(bl_needs *out, const bl_plan *plan, const bl_ckpt *ck
     out->source_bytes = plan->n_source_bytes;
     out->memory_bytes = bl_pipeline_memory(plan, n_threads) + PROGRAM_BYTES;
     return bl_estimate_seconds(&out->seconds, plan, &options, MEASURE_SECONDS, err);
+}
+
+bl_status bl_cli_fit_memory(int *n_threads, uint64_t memory, const bl_plan *plan,
+                            const bl_container *archive, struct bl_err *err)
+{
+    uint64_t need = 0;
+    char a[32], b[32];
+
+    if (memory == 0)
+        return BL_OK;
+    for (int n = *n_threads; n >= 1; n--) {
+        need = PROGRAM_BYTES + (plan ? bl_pipeline_memory(plan, n) : bl_archive_memory(archive, n));
+        if (need > memory)
+            continue;
+        *n_threads = n;
+        return BL_OK;
+    }
+    return bl_fail(err, BL_E_USAGE, "--memory %s: one thread needs %s", bl_text_bytes(a, memory),
+                   bl_text_bytes(b, need));
 }
 
 /* What the process has taken already, for the table, the tokenizer and the measurement, counts too. */

@@ -19,6 +19,13 @@ typedef struct bl_needs {
 BL_MUST_USE bl_status bl_needs_of_plan(bl_needs *out, const bl_plan *plan, const bl_ckpt *ckpt,
                                        int n_threads, struct bl_err *err);
 
+/*
+ * The most threads, at most *n_threads, with which a plan (or without one, an archive) stays in `memory`
+ * bytes; 0: no limit. BL_E_USAGE when one is too many.
+ */
+BL_MUST_USE bl_status bl_cli_fit_memory(int *n_threads, uint64_t memory, const bl_plan *plan,
+                                        const bl_container *archive, struct bl_err *err);
+
 /* "files", "disk", "memory", "time", a line each. */
 BL_MUST_USE bl_status bl_cli_print_needs(const bl_needs *needs, const char *output,
                                          const bl_common *common, struct bl_err *err);

@@ -11,3 +11,6 @@ echo "== quantize"
 "$BALEEN" quantize "$nano" -o x.gguf --type q8_0 --dry-run -j 2 --json | plain | grep -A8 '"needs"'
 "$BALEEN" convert "$nano" -o x.bln -q && "$BALEEN" convert x.bln -o y --dry-run -j 2 | plain
 ls
+"$BALEEN" convert "$nano" -o z.gguf --memory 1MB
+echo "exit $?"
+"$BALEEN" convert "$nano" -o z.bln --memory 40MB -j 8 | head -1
