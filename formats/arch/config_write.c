@@ -58,10 +58,10 @@ static bool find_llama3(bl_config *out, const bl_config *c)
     try.rope_factor = 1;
     for (uint32_t i = 0; i < c->head_dim / 2; i++)
         try.rope_factor = fmax(try.rope_factor, (double)c->rope_divisors[i]);
-    for (double context = 16; context <= 1 << 24; context *= 2)
-        for (double high = 2; high <= 16; high *= 2) {
-            try.rope_original_context = context;
-            try.llama3_high_freq_factor = high;
+    for (uint32_t context = 4; context <= 24; context++)
+        for (uint32_t high = 1; high <= 4; high++) {
+            try.rope_original_context = (double)(1u << context);
+            try.llama3_high_freq_factor = (double)(1u << high);
             if (gives(&try, c)) {
                 *out = try;
                 return true;
