@@ -68,7 +68,7 @@ for dtype, kind, zipnn in (("F8_E4M3", "f8_e4m3", "float8_e4m3fn"), ("BF16", "bf
     path = work / f"{kind}.bin"
     size = extract(dtype, path)
     commands = {"zstd -1 -T2": ("zstd", "-b1", "-i1", "-T2", path), "ours, 2 threads": (bench, path, kind, 2),
-                "zstd -1 -T1": ("zstd", "-b1", "-i1", "-T1", path), "ours, 1 thread": (bench, path, kind, 1)}
+                "zstd -1, 1 thread": ("zstd", "-b1", "-i1", "--single-thread", path), "ours, 1 thread": (bench, path, kind, 1)}
     if python:
         commands["ZipNN"] = (python, "-c", ZIPNN, path, zipnn)
     got = {name: [] for name in commands}
@@ -78,7 +78,7 @@ for dtype, kind, zipnn in (("F8_E4M3", "f8_e4m3", "float8_e4m3fn"), ("BF16", "bf
     print(f"\n{dtype}, {size} bytes, medians of {runs}")
     row = {name: [statistics.median(c) for c in zip(*rows)] for name, rows in got.items()}
     for name, (percent, coding, decoding) in row.items():
-        base = row["zstd -1 -T1" if "1" in name.split()[-2:][0] else "zstd -1 -T2"]
-        print(f"{name:16} {percent:6.2f} %  coding {coding:6.0f} MB/s ({coding / base[1]:.2f})  decoding {decoding:6.0f} MB/s ({decoding / base[2]:.2f})", flush=True)
+        base = row["zstd -1, 1 thread" if name.endswith("1 thread") else "zstd -1 -T2"]
+        print(f"{name:18} {percent:6.2f} %  coding {coding:6.0f} MB/s ({coding / base[1]:.2f})  decoding {decoding:6.0f} MB/s ({decoding / base[2]:.2f})", flush=True)
     path.unlink()
 END
