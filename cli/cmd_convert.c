@@ -61,6 +61,8 @@ static bl_status check_options(const bl_convert_options *o, const char *input, s
     if (o->split_size > 0 && !bl_cli_has_suffix(o->output, ".gguf") &&
         !bl_cli_has_suffix(o->output, ".bln"))
         return bl_fail(err, BL_E_USAGE, "--split is for files; a folder has --shard-size");
+    if (o->common.strict && o->common.resume)
+        return bl_fail(err, BL_E_USAGE, "--strict looks at a whole source: not with --resume");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)

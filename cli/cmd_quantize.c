@@ -138,6 +138,8 @@ static bl_status check_options(bl_quantize_options *o, const char *input, struct
         return bl_fail(err, BL_E_USAGE, "-o OUT is missing");
     if (o->mtp && strcmp(o->mtp, "keep") != 0 && strcmp(o->mtp, "drop") != 0)
         return bl_fail(err, BL_E_USAGE, "--mtp is keep or drop, not '%s'", o->mtp);
+    if (o->common.strict && o->common.resume)
+        return bl_fail(err, BL_E_USAGE, "--strict looks at a whole source: not with --resume");
     if (o->shard_size == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-size is at least 1");
     o->gptq.wanted = strcmp(o->method_name, "gptq") == 0; /* on the search's scales */

@@ -67,6 +67,9 @@ static bl_status make_plan(bl_plan *plan, bl_folder_text *text, const bl_convert
     if (!cast && is_gguf)
         cast = cast_of_gguf(ckpt);
     text->drops_mtp = drop_mtp && bl_ckpt_config(ckpt)->n_mtp_layers > 0;
+    if (!cast && o->common.strict)
+        return bl_fail(err, BL_E_USAGE,
+                       "--strict: a copy is not looked at; give --dtype, or 'baleen verify' it");
     if (!cast) {
         text->keeps_quantization = true;
         text->copies = true;
