@@ -24,12 +24,13 @@ bl_write_options bl_convert_write_options(const bl_convert_options *o, double *r
                                .sanity = sanity,
                                .show_progress = o->common.progress,
                                .n_threads = (int)o->common.n_threads,
-                               .label = "convert",
+                               .label = o->command->name,
+                               .more = o->more,
                                .split_size = o->split_size,
                                .shard_size = bl_convert_shard_size(o) };
 }
 
-static bl_status run(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
+bl_status bl_convert_run(const bl_convert_options *o, const bl_ckpt *ckpt, struct bl_err *err)
 {
     const char *kind = bl_ckpt_container(ckpt)->kind;
 
@@ -121,7 +122,7 @@ int bl_cmd_convert(const bl_command *command, int argc, char **argv)
     if (rc == BL_OK)
         rc = bl_ckpt_open(&ckpt, path, &err);
     if (rc == BL_OK)
-        rc = run(&o, ckpt, &err);
+        rc = bl_convert_run(&o, ckpt, &err);
     bl_ckpt_close(ckpt);
     return bl_cli_finish(command, rc, &err);
 }

@@ -82,6 +82,7 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                                    .sha256_seconds = &sha256_seconds,
                                    .skip_space_check = o->common.no_space_check,
                                    .strict = o->common.strict,
+                                   .more = o->more,
                                    .style = strcmp(o->codec, "zlib") == 0 ? BL_BLN_PORTABLE
                                                                           : BL_BLN_BEST };
     bl_status rc;
@@ -95,7 +96,8 @@ bl_status bl_convert_archive(const bl_convert_options *o, const bl_ckpt *ckpt, b
                : BL_OK;
     if (rc != BL_OK)
         return rc;
-    options.progress = bl_progress_new("convert", bl_archive_bytes(container), o->common.progress);
+    options.progress =
+        bl_progress_new(o->command->name, bl_archive_bytes(container), o->common.progress);
     rc = (store ? bl_archive_store : bl_archive_restore)(container, o->output, &options, err);
     bl_progress_free(options.progress);
     bl_cli_say_resumed(o->command, &o->common, resumed);

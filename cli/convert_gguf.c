@@ -78,19 +78,24 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     double resumed = 0;
     bl_sanity *sanity = NULL;
     bl_write_options options;
-    const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype ? o->dtype : "bf16");
+    const bl_encoder *cast = bl_cast_encoder_by_name(o->dtype && !keep ? o->dtype : "bf16");
+    bl_gguf_file_type file_type = keep && recast ? BL_GGUF_FILE_SAME : file_type_of(cast);
     bl_plan plan = { 0 };
     bl_status rc = BL_OK;
 
     if (recast && o->mtp)
         return bl_fail(err, BL_E_USAGE, "a .gguf of a .gguf keeps every tensor: no --mtp");
-    if (keep && recast)
-        return bl_fail(err, BL_E_USAGE, "--dtype keep of a .gguf is a copy of the file");
-    if (keep) {
+    if (keep && recast && o->common.strict)
+        return bl_fail(err, BL_E_USAGE,
+                       "--strict: a copy is not looked at; give --dtype, or 'baleen verify' it");
+    if (keep && !recast) {
         rc = check_keep(ckpt, err);
         cast = bl_cast_encoder(kept_dtype(ckpt));
+        file_type = file_type_of(cast);
     }
-    if (rc == BL_OK && recast)
+    if (rc == BL_OK && keep && recast)
+        rc = bl_plan_copy(&plan, ckpt, false, err);
+    else if (rc == BL_OK && recast)
         rc = bl_plan_recast(&plan, ckpt, choose_for_gguf, cast, err);
     else if (rc == BL_OK)
         rc = bl_plan_gguf_with(&plan, ckpt, o->mtp && strcmp(o->mtp, "keep") == 0,
@@ -101,15 +106,15 @@ bl_status bl_convert_to_gguf(const bl_convert_options *o, const bl_ckpt *ckpt, s
     if (rc == BL_OK)
         rc = bl_cli_fit_memory(&options.n_threads, o->memory, &plan, NULL, err);
     if (rc == BL_OK && !o->common.dry_run)
-        rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan,
-                                                             file_type_of(cast), &options, err);
+        rc = (recast ? bl_write_gguf_recast : bl_write_gguf)(o->output, ckpt, &plan, file_type,
+                                                             &options, err);
     bl_cli_say_resumed(o->command, &o->common, resumed);
     bl_cli_say_findings(o->command, &o->common, sanity);
     bl_sanity_free(sanity);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, o->output, err);
     if (rc == BL_OK && o->common.dry_run)
-        rc = print_needs(o, ckpt, &plan, file_type_of(cast), err);
+        rc = print_needs(o, ckpt, &plan, file_type, err);
     bl_plan_release(&plan);
     return rc;
 }

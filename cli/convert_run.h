@@ -20,7 +20,12 @@ typedef struct bl_convert_options {
     const char *mtp;            /* "keep", "drop"; NULL: as the output has it */
     bool sha256;                /* a .bln keeps the SHA-256 of the source files */
     const char *codec;          /* of a .bln: "zstd" or "zlib" */
+    const char *more; /* what decides the bytes besides the checkpoint's, for --resume; or NULL */
 } bl_convert_options;
+
+/* Write the checkpoint to o->output, whose name says what it becomes. */
+BL_MUST_USE bl_status bl_convert_run(const bl_convert_options *o, const bl_ckpt *ckpt,
+                                     struct bl_err *err);
 
 uint64_t bl_convert_shard_size(const bl_convert_options *o); /* or the default */
 

@@ -30,11 +30,12 @@ typedef struct bl_archive_options {
     bool resume;     /* go on from what an unfinished run of the same left */
     double *resumed; /* set to the share that was there, 0 to 1; may be NULL */
     bool skip_space_check;
-    bool strict;         /* fail, before the output has its name, when sanity has found anything */
-    bl_sanity *sanity;   /* store: of the container's tensors; NULL: a NaN is an error */
-    bl_bln_style style;  /* which codecs a .bln may have */
-    uint64_t split_size; /* store: payload in files of at most so many bytes; 0: one file */
-    bool sha256;         /* store: keep the SHA-256 of every source file */
+    bool strict;       /* fail, before the output has its name, when sanity has found anything */
+    bl_sanity *sanity; /* store: of the container's tensors; NULL: a NaN is an error */
+    const char *more; /* what decides the bytes besides the source's, for resuming; NULL: nothing */
+    bl_bln_style style;     /* which codecs a .bln may have */
+    uint64_t split_size;    /* store: payload in files of at most so many bytes; 0: one file */
+    bool sha256;            /* store: keep the SHA-256 of every source file */
     double *sha256_seconds; /* set to what that took; may be NULL */
     bl_progress *progress;  /* counts bl_archive_bytes(); may be NULL */
 } bl_archive_options;

@@ -122,7 +122,7 @@ static bl_status load_text(struct store *s, struct slot *slot, struct bl_err *er
     bl_status rc;
 
     if (slot->source.kind == BL_BLN_SHARD_HEADER)
-        return bl_hf_shard_header(s->hf, i, &slot->text, &slot->n, err);
+        return bl_container_shard_header(s->hf, i, &slot->text, &slot->n, err);
     rc = bl_container_side_file(s->hf, s->hf->side_file_name[i], &slot->text, &slot->n, err);
     if (rc == BL_OK && !slot->text)
         rc = bl_fail(err, BL_E_IO, "%s/%s: was there a moment ago", s->hf->path,
@@ -440,9 +440,13 @@ static bl_status begin(struct store *s, const char *path, struct bl_err *err)
     s->interval = bl_checkpoint_interval(total);
     if (total <= s->interval && !o->resume)
         s->interval = 0;
-    if (s->interval > 0)
-        rc = bl_checkpoint_key(&keep.key, s->hf, NULL,
-                               o->style == BL_BLN_PORTABLE ? "bln zlib" : "bln", err);
+    if (s->interval > 0) {
+        char *more = bl_format("%s%s", o->style == BL_BLN_PORTABLE ? "bln zlib" : "bln",
+                               o->more ? o->more : "");
+
+        rc = more ? bl_checkpoint_key(&keep.key, s->hf, NULL, more, err) : bl_fail_nomem(err, path);
+        bl_free(more);
+    }
     if (rc == BL_OK)
         rc = bl_bln_begin_kept(&s->writer, path, o->force, s->interval > 0 ? &keep : NULL, err);
     if (rc == BL_OK)

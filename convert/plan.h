@@ -50,8 +50,8 @@ BL_MUST_USE bl_status bl_plan_folder(bl_plan *out, const bl_ckpt *ckpt, bl_choos
                                      const void *context, struct bl_err *err);
 
 /*
- * Every stored tensor of a Hugging Face folder or a .bln as it lies, without a look at its values, in the
- * order of the source. drop_mtp: but for those of MTP layers.
+ * Every stored tensor as it lies, without a look at its values, in the order of the source. drop_mtp: but for
+ * those of MTP layers (not of a GGUF file).
  */
 BL_MUST_USE bl_status bl_plan_copy(bl_plan *out, const bl_ckpt *ckpt, bool drop_mtp,
                                    struct bl_err *err);

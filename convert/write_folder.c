@@ -9,6 +9,7 @@
 #include "formats/hf/hf_writer.h"
 #include "formats/json/json.h"
 #include "formats/json/json_writer.h"
+#include "formats/slice/pruning.h"
 #include "formats/tokenizer/tokenizer_write.h"
 
 #include <inttypes.h>
@@ -89,6 +90,23 @@ static bl_status edit_config(bl_text *config, const bl_folder_text *text,
     return rc;
 }
 
+/* The config.json of a source that has none (GGUF). */
+static bl_status make_config(bl_text *config, const bl_ckpt *ckpt, const char *torch_dtype,
+                             struct bl_err *err)
+{
+    bl_text pruning = { 0 };
+    bl_status rc = bl_config_write(config, bl_ckpt_config(ckpt), torch_dtype, err);
+
+    if (rc != BL_OK)
+        bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
+    if (rc == BL_OK)
+        rc = bl_pruning_text(&pruning, ckpt, err);
+    if (rc == BL_OK && pruning.n > 0)
+        rc = set_member(config, BL_PRUNING_MEMBER, pruning.bytes, err);
+    bl_text_release(&pruning);
+    return rc;
+}
+
 static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const bl_folder_text *text,
                               const bl_write_options *options, struct bl_err *err)
 {
@@ -104,9 +122,7 @@ static bl_status write_config(bl_hf_writer *w, const bl_ckpt *ckpt, const bl_fol
         bl_free(source);
         rc = bl_text_check(&config, err);
     } else {
-        rc = bl_config_write(&config, bl_ckpt_config(ckpt), text->torch_dtype, err);
-        if (rc != BL_OK)
-            bl_err_prefix(err, "%s", bl_ckpt_path(ckpt));
+        rc = make_config(&config, ckpt, text->torch_dtype, err);
     }
     if (rc == BL_OK)
         rc = edit_config(&config, text, options, err);

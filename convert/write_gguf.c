@@ -5,6 +5,7 @@
 #include "convert/checkpoint.h"
 #include "convert/write_split.h"
 #include "formats/gguf/gguf_writer.h"
+#include "formats/slice/pruning.h"
 #include "formats/tokenizer/tokenizer_file.h"
 
 #include <string.h>
@@ -31,6 +32,18 @@ static const bl_keep *kept(const void *writer)
 
 static const bl_checkpoint_ops gguf_ops = { write_bytes, skip, checkpoint, kept };
 
+/* What was pruned of the model, where the source says so. */
+static bl_status put_pruning(bl_gguf_writer *w, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    bl_text text = { 0 };
+    bl_status rc = bl_pruning_text(&text, ckpt, err);
+
+    if (rc == BL_OK && text.n > 0)
+        bl_gguf_put_string(w, BL_PRUNING_KEY, text.bytes, text.n);
+    bl_text_release(&text);
+    return rc;
+}
+
 static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, const bl_plan *plan,
                               bl_gguf_file_type file_type, struct bl_err *err)
 {
@@ -42,7 +55,7 @@ static bl_status put_metadata(bl_gguf_writer *w, const bl_ckpt *ckpt, const bl_p
     if (rc == BL_OK)
         rc = bl_gguf_put_tokenizer(w, tokenizer, bl_ckpt_config(ckpt), err);
     bl_tokenizer_file_free(tokenizer);
-    return rc;
+    return rc == BL_OK ? put_pruning(w, ckpt, err) : rc;
 }
 
 static void plan_tensors(bl_gguf_writer *w, const bl_plan *plan)

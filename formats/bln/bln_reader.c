@@ -138,8 +138,10 @@ static void close_file(bl_container *container)
     bl_free(file);
 }
 
-static const struct bl_container_ops bln_ops = { read_tensor, read_side_file, close_file,
-                                                 prefetch_tensor };
+static const struct bl_container_ops bln_ops = { .read = read_tensor,
+                                                 .side_file = read_side_file,
+                                                 .close = close_file,
+                                                 .prefetch = prefetch_tensor };
 
 /* A tensor as containers show it. */
 static bl_stored stored_of(const bl_bln_index *index, const bl_bln_entry *entry)

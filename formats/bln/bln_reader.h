@@ -34,7 +34,7 @@ size_t bl_bln_n_shards(const bl_container *container);
 const char *bl_bln_shard_name(const bl_container *container, size_t shard);
 void bl_bln_shard_tensors(size_t *first, size_t *n, const bl_container *container, size_t shard);
 
-/* As bl_hf_shard_header(): what precedes the tensors in the shard. The caller frees *out. */
+/* As bl_container_shard_header(): what precedes the tensors in the shard. The caller frees *out. */
 BL_MUST_USE bl_status bl_bln_shard_header(const bl_container *container, size_t shard, char **out,
                                           size_t *n_bytes, struct bl_err *err);
 

@@ -52,6 +52,15 @@ bl_status bl_container_side_file(const bl_container *container, const char *name
     return container->ops->side_file(container, name, out, n_bytes, err);
 }
 
+bl_status bl_container_shard_header(const bl_container *container, size_t shard, char **out,
+                                    size_t *n_bytes, struct bl_err *err)
+{
+    if (!container->ops->shard_header)
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: not a folder of safetensors shards",
+                       container->path);
+    return container->ops->shard_header(container, shard, out, n_bytes, err);
+}
+
 void bl_container_close(bl_container *container)
 {
     if (container)

@@ -45,6 +45,9 @@ struct bl_container_ops {
     void (*close)(bl_container *container);
     /* Begin to read n bytes at byte `offset` of stored tensor i from the disk, and come back. */
     void (*prefetch)(const bl_container *container, size_t i, uint64_t offset, uint64_t n);
+    /* Of a folder: the first bytes of a shard, up to where its data begins. NULL: it has none. */
+    bl_status (*shard_header)(const bl_container *container, size_t shard, char **out,
+                              size_t *n_bytes, struct bl_err *err);
 };
 
 /* The start of every kind of container. */
@@ -69,6 +72,12 @@ void bl_container_prefetch(const bl_container *container, size_t i, uint64_t off
 bool bl_container_find(size_t *out, const bl_container *container, const char *name);
 BL_MUST_USE bl_status bl_container_side_file(const bl_container *container, const char *name,
                                              char **out, size_t *n_bytes, struct bl_err *err);
+/*
+ * The first bytes of a folder's shard, up to where its data begins, as they are: the length word and the
+ * header. The caller frees *out with bl_free(). BL_E_UNSUPPORTED where there are no such shards.
+ */
+BL_MUST_USE bl_status bl_container_shard_header(const bl_container *container, size_t shard,
+                                                char **out, size_t *n_bytes, struct bl_err *err);
 void bl_container_close(bl_container *container); /* NULL is allowed */
 
 /* Fail with "<file>: tensor '<name>': <sentence>" about stored tensor i. */

@@ -15,6 +15,7 @@
 
 /* llama.cpp's numbers for "most tensors are of this type" (general.file_type). */
 typedef enum bl_gguf_file_type {
+    BL_GGUF_FILE_SAME = -1, /* for bl_gguf_put_metadata_of(): as the other file says, if it does */
     BL_GGUF_FILE_F32 = 0,
     BL_GGUF_FILE_F16 = 1,
     BL_GGUF_FILE_Q4_0 = 2,

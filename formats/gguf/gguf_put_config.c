@@ -125,7 +125,7 @@ bl_status bl_gguf_put_config(bl_gguf_writer *w, const bl_config *c, bl_gguf_file
 
     bl_gguf_put_string(w, "general.architecture", k.arch, strlen(k.arch));
     bl_gguf_put_string(w, "general.type", "model", 5);
-    bl_gguf_put_u32(w, file_type_key, file_type);
+    bl_gguf_put_u32(w, file_type_key, (uint32_t)file_type);
     bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
     put_u32(&k, "block_count", c->n_layers + (keeps_mtp ? c->n_mtp_layers : 0));
     if (keeps_mtp)
@@ -148,15 +148,21 @@ void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
     for (size_t i = 0; i < bl_gguf_n_kv(meta); i++) {
         const bl_gguf_kv *kv = bl_gguf_kv_at(meta, i);
 
-        if (strcmp(kv->key, file_type_key) == 0)
-            bl_gguf_put_u32(w, file_type_key, file_type);
+        if (strcmp(kv->key, "general.alignment") == 0 || strncmp(kv->key, "split.", 6) == 0)
+            continue; /* the writer's business */
+        if (file_type == BL_GGUF_FILE_SAME)
+            bl_gguf_put_kv(w, kv);
+        else if (strcmp(kv->key, file_type_key) == 0)
+            bl_gguf_put_u32(w, file_type_key, (uint32_t)file_type);
         else if (strcmp(kv->key, version_key) == 0)
             bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
-        else if (strcmp(kv->key, "general.alignment") != 0) /* the writer's business */
+        else
             bl_gguf_put_kv(w, kv);
     }
+    if (file_type == BL_GGUF_FILE_SAME)
+        return;
     if (!bl_gguf_find(meta, file_type_key))
-        bl_gguf_put_u32(w, file_type_key, file_type);
+        bl_gguf_put_u32(w, file_type_key, (uint32_t)file_type);
     if (!bl_gguf_find(meta, version_key))
         bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
 }

@@ -336,8 +336,9 @@ static void close_gguf(bl_container *container)
     bl_free(g);
 }
 
-static const struct bl_container_ops ops = { read_tensor, no_side_file, close_gguf,
-                                             prefetch_tensor };
+static const struct bl_container_ops ops = {
+    .read = read_tensor, .side_file = no_side_file, .close = close_gguf, .prefetch = prefetch_tensor
+};
 
 static bl_status open_source(bl_container **out, bl_source *source, bool with_tensors,
                              bool may_be_part, struct bl_err *err)

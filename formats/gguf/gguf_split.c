@@ -84,7 +84,9 @@ static void close_split(bl_container *container)
     bl_free(s);
 }
 
-static const struct bl_container_ops ops = { read_part, no_side_file, close_split, prefetch_part };
+static const struct bl_container_ops ops = {
+    .read = read_part, .side_file = no_side_file, .close = close_split, .prefetch = prefetch_part
+};
 
 const bl_gguf_meta *bl_gguf_split_meta(const bl_container *container)
 {

@@ -184,6 +184,23 @@ void bl_gguf_put_kv(bl_gguf_writer *w, const bl_gguf_kv *kv)
         bl_text_add(&w->kv, bl_gguf_kv_numbers(kv), (size_t)kv->n * bl_gguf_type_bytes(kv->elem));
 }
 
+void bl_gguf_put_kv_items(bl_gguf_writer *w, const bl_gguf_kv *kv, const uint64_t *item, size_t n)
+{
+    bool begun = begin_array(w, kv->key, kv->elem, n);
+
+    for (size_t i = 0; i < n && begun; i++) {
+        if (kv->elem == BL_GGUF_STRING) {
+            bl_gguf_string s = bl_gguf_kv_string_at(kv, item[i]);
+
+            add_string(&w->kv, s.bytes, s.n);
+        } else {
+            const size_t size = bl_gguf_type_bytes(kv->elem);
+
+            bl_text_add(&w->kv, bl_gguf_kv_numbers(kv) + item[i] * size, size);
+        }
+    }
+}
+
 /* Bytes of a planned tensor; false, with the failure set, when GGUF cannot hold it. */
 static bool size_tensor(uint64_t *out, bl_gguf_writer *w, const char *name, bl_dtype dtype,
                         uint32_t ndim, const uint64_t *dim)
@@ -274,26 +291,34 @@ bl_status bl_gguf_writer_file_bytes(uint64_t *out, const bl_gguf_writer *w, stru
     return BL_OK;
 }
 
+bl_status bl_gguf_writer_header(bl_text *out, const bl_gguf_writer *w, struct bl_err *err)
+{
+    static const char zeros[ALIGNMENT];
+    uint64_t padded, n = header_bytes(w, &padded);
+    bl_status rc = check_plan(w, err);
+
+    if (rc != BL_OK)
+        return rc;
+    bl_text_puts(out, "GGUF");
+    add_u32(out, 3);
+    add_u64(out, w->n_tensors);
+    add_u64(out, w->n_kv);
+    if (w->kv.n > 0)
+        bl_text_add(out, w->kv.bytes, w->kv.n);
+    if (w->infos.n > 0)
+        bl_text_add(out, w->infos.bytes, w->infos.n);
+    bl_text_add(out, zeros, (size_t)(padded - n));
+    return bl_text_check(out, err);
+}
+
 static bl_status write_header(bl_gguf_writer *w, struct bl_err *err)
 {
-    bl_text preamble = { 0 };
-    uint64_t padded, n = header_bytes(w, &padded);
-    bl_status rc;
+    bl_text header = { 0 };
+    bl_status rc = bl_gguf_writer_header(&header, w, err);
 
-    bl_text_puts(&preamble, "GGUF");
-    add_u32(&preamble, 3);
-    add_u64(&preamble, w->n_tensors);
-    add_u64(&preamble, w->n_kv);
-    rc = bl_text_check(&preamble, err);
     if (rc == BL_OK)
-        rc = bl_sink_write(w->sink, preamble.bytes, preamble.n, err);
-    if (rc == BL_OK && w->kv.n > 0)
-        rc = bl_sink_write(w->sink, w->kv.bytes, w->kv.n, err);
-    if (rc == BL_OK && w->infos.n > 0)
-        rc = bl_sink_write(w->sink, w->infos.bytes, w->infos.n, err);
-    if (rc == BL_OK)
-        rc = bl_sink_write_zeros(w->sink, padded - n, err);
-    bl_text_release(&preamble);
+        rc = bl_sink_write(w->sink, header.bytes, header.n, err);
+    bl_text_release(&header);
     return rc;
 }
 

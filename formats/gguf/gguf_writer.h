@@ -44,6 +44,9 @@ void bl_gguf_put_f32s(bl_gguf_writer *w, const char *key, const float *value, si
 /* A pair of another file, of any type, as it is. */
 void bl_gguf_put_kv(bl_gguf_writer *w, const bl_gguf_kv *kv);
 
+/* An array of another file with elements item[n] of it only. */
+void bl_gguf_put_kv_items(bl_gguf_writer *w, const bl_gguf_kv *kv, const uint64_t *item, size_t n);
+
 /*
  * Declare the next tensor: a name of 1 to 63 bytes of printable ASCII, a type that GGUF has, 1 to 4
  * dimensions, outermost first, the last a multiple of the type's block.
@@ -54,6 +57,10 @@ void bl_gguf_plan_tensor(bl_gguf_writer *w, const char *name, bl_dtype dtype, ui
 /* Bytes of the whole file as planned so far. Fails with the first failure of a put or plan. */
 BL_MUST_USE bl_status bl_gguf_writer_file_bytes(uint64_t *out, const bl_gguf_writer *w,
                                                 struct bl_err *err);
+
+/* Append the header of the file as planned so far, padded: the data of the first tensor follows it. */
+BL_MUST_USE bl_status bl_gguf_writer_header(bl_text *out, const bl_gguf_writer *w,
+                                            struct bl_err *err);
 
 /*
  * Check the plan, open the output and write the header. Nothing can be put or

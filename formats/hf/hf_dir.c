@@ -84,6 +84,28 @@ static bl_status read_side_file(const bl_container *container, const char *name,
     return BL_OK;
 }
 
+static bl_status read_header(const bl_container *container, size_t shard, char **out,
+                             size_t *n_bytes, struct bl_err *err)
+{
+    const struct hf *hf = (const struct hf *)container;
+    const struct shard *s = &hf->shard[shard];
+    char *bytes;
+    bl_status rc;
+
+    assert(shard < container->n_shards);
+    bytes = bl_alloc((size_t)s->data_offset, 1);
+    if (!bytes)
+        return bl_fail_nomem(err, s->source->name);
+    rc = bl_source_read(s->source, 0, bytes, (size_t)s->data_offset, err);
+    if (rc != BL_OK) {
+        bl_free(bytes);
+        return rc;
+    }
+    *out = bytes;
+    *n_bytes = (size_t)s->data_offset;
+    return BL_OK;
+}
+
 static void close_hf(bl_container *container)
 {
     struct hf *hf = (struct hf *)container;
@@ -99,8 +121,8 @@ static void close_hf(bl_container *container)
     bl_free(hf);
 }
 
-static const struct bl_container_ops hf_ops = { read_data, read_side_file, close_hf,
-                                                prefetch_data };
+static const struct bl_container_ops hf_ops = { read_data, read_side_file, close_hf, prefetch_data,
+                                                read_header };
 
 static bl_status set_shards(struct hf *hf, const char *const *name, size_t n, struct bl_err *err)
 {
@@ -340,27 +362,5 @@ bl_status bl_hf_open(bl_container **out, const char *path, struct bl_err *err)
         return rc;
     }
     *out = &hf->base;
-    return BL_OK;
-}
-
-bl_status bl_hf_shard_header(const bl_container *container, size_t shard, char **out,
-                             size_t *n_bytes, struct bl_err *err)
-{
-    const struct hf *hf = (const struct hf *)container;
-    const struct shard *s = &hf->shard[shard];
-    char *bytes;
-    bl_status rc;
-
-    assert(container->ops == &hf_ops && shard < container->n_shards);
-    bytes = bl_alloc((size_t)s->data_offset, 1);
-    if (!bytes)
-        return bl_fail_nomem(err, s->source->name);
-    rc = bl_source_read(s->source, 0, bytes, (size_t)s->data_offset, err);
-    if (rc != BL_OK) {
-        bl_free(bytes);
-        return rc;
-    }
-    *out = bytes;
-    *n_bytes = (size_t)s->data_offset;
     return BL_OK;
 }

@@ -27,11 +27,4 @@
  */
 BL_MUST_USE bl_status bl_hf_open(bl_container **out, const char *path, struct bl_err *err);
 
-/*
- * The first bytes of a shard, up to where its data begins, as they are: the length word and the
- * header. container is one that bl_hf_open() gave; the caller frees *out with bl_free().
- */
-BL_MUST_USE bl_status bl_hf_shard_header(const bl_container *container, size_t shard, char **out,
-                                         size_t *n_bytes, struct bl_err *err);
-
 #endif

@@ -1,6 +1,7 @@
 /* stats_check.c - whether statistics are of this model. */
 #include "formats/ckpt/fingerprint.h"
 #include "formats/ckpt/identity.h"
+#include "formats/slice/pruning.h"
 #include "formats/stats/stats.h"
 
 #include <inttypes.h>
@@ -30,6 +31,28 @@ static bl_status check_shapes(const bl_stats *stats, const bl_ckpt *ckpt, struct
     return BL_OK;
 }
 
+/* Statistics of another model: of which, if that can be told. */
+static bl_status refuse(const bl_stats *stats, const bl_ckpt *ckpt, struct bl_err *err)
+{
+    bl_pruning pruning = { 0 };
+    bool pruned = false, before;
+    bl_status rc = bl_pruning_read(&pruning, &pruned, ckpt, err);
+
+    if (rc != BL_OK)
+        return rc;
+    before = pruned && bl_pruning_descends(&pruning, bl_stats_info_of(stats)->identity);
+    bl_pruning_release(&pruning);
+    if (before)
+        return bl_fail(err, BL_E_MISMATCH,
+                       "%s: statistics of the model before it was pruned to %s, whose experts meet "
+                       "other tokens: 'baleen calibrate' the pruned one",
+                       bl_stats_path(stats), bl_ckpt_path(ckpt));
+    return bl_fail(err, BL_E_MISMATCH,
+                   "%s: statistics of another model than %s (pruned, trained, or another "
+                   "network): calibrate this one",
+                   bl_stats_path(stats), bl_ckpt_path(ckpt));
+}
+
 bl_status bl_stats_check(bool *other_precision, const bl_stats *stats, const bl_ckpt *ckpt,
                          struct bl_err *err)
 {
@@ -46,10 +69,7 @@ bl_status bl_stats_check(bool *other_precision, const bl_stats *stats, const bl_
         if (rc != BL_OK)
             return rc;
         if (!bl_hash128_equal(hash, info->identity))
-            return bl_fail(err, BL_E_MISMATCH,
-                           "%s: statistics of another model than %s (pruned, trained, or another "
-                           "network): calibrate this one",
-                           bl_stats_path(stats), bl_ckpt_path(ckpt));
+            return refuse(stats, ckpt, err);
         rc = bl_container_fingerprint(&hash, bl_ckpt_container(ckpt), err);
         if (rc != BL_OK)
             return rc;

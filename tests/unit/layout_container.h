@@ -68,7 +68,7 @@ static void layout_prefetch(const bl_container *c, size_t i, uint64_t offset, ui
 }
 
 static const struct bl_container_ops layout_ops = { layout_read, layout_side_file, layout_close,
-                                                    layout_prefetch };
+                                                    layout_prefetch, NULL };
 
 /* Open n bytes, which must stay, as the checkpoint "input". BL_E_USAGE when they are too few. */
 static inline bl_status layout_open(bl_ckpt **out, const char *bytes, size_t n, struct bl_err *err)

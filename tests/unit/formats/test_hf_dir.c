@@ -83,7 +83,7 @@ static void gives_the_header_of_a_shard_as_it_is(void **state)
 
     (void)state;
     assert_int_equal(bl_hf_open(&c, NANO, NULL), BL_OK);
-    assert_int_equal(bl_hf_shard_header(c, 0, &header, &n, NULL), BL_OK);
+    assert_int_equal(bl_container_shard_header(c, 0, &header, &n, NULL), BL_OK);
     assert_int_equal(n, sizeof(first));
     assert_non_null(f);
     assert_int_equal(fread(first, 1, n, f), n);
