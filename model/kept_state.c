@@ -6,6 +6,44 @@
 
 #include <inttypes.h>
 
+/* Whether the policy uses what came after the first kept states, whose ids must stay. */
+static bool is_newer(const bl_router_policy *p)
+{
+    return p->ungrouped || p->skipped || p->variant;
+}
+
+/* A policy without its variants, so that no two have the same bytes. */
+static void add_policy(bl_hasher *hasher, const bl_router_policy *p, uint32_t n_experts)
+{
+    const uint32_t fields[5] = { p->experts_per_token, p->ungrouped, p->skipped,
+                                 p->disabled != NULL, p->variant ? p->n_variants : 0 };
+
+    bl_hasher_add(hasher, fields, sizeof(fields));
+    if (p->disabled)
+        bl_hasher_add(hasher, p->disabled, n_experts * sizeof(bool));
+}
+
+/* All of every layer's policy, if one is newer. */
+static void add_newer(bl_hasher *hasher, const bl_router_policy *policy, const bl_config *c)
+{
+    /* neither 0 and 1 nor a number of experts: the policies before it end here */
+    static const char mark[16] = "side by side";
+    bool newer = false;
+
+    for (uint32_t layer = 0; layer < c->n_layers; layer++)
+        newer = newer || is_newer(&policy[layer]);
+    if (!newer)
+        return;
+    bl_hasher_add(hasher, mark, sizeof(mark));
+    for (uint32_t layer = 0; layer < c->n_layers; layer++) {
+        const bl_router_policy *p = &policy[layer];
+
+        add_policy(hasher, p, c->n_experts);
+        for (uint32_t i = 0; p->variant && i < p->n_variants; i++)
+            add_policy(hasher, &p->variant[i], c->n_experts);
+    }
+}
+
 bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights, const bl_router_policy *policy,
                     struct bl_err *err)
 {
@@ -24,6 +62,8 @@ bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights, const bl_router_
         if (policy[layer].disabled)
             bl_hasher_add(hasher, policy[layer].disabled, c->n_experts * sizeof(bool));
     }
+    if (policy)
+        add_newer(hasher, policy, c);
     *out = bl_hasher_digest(hasher);
     bl_hasher_free(hasher);
     return BL_OK;

@@ -27,7 +27,9 @@ typedef struct bl_kept_state {
     bool force;  /* or throw it away; neither: a file that is there is an error */
 } bl_kept_state;
 
-/* What makes a run this one: the checkpoint's fingerprint and the routing policy. */
+/*
+ * What makes a run this one: the checkpoint's fingerprint and the routing policy, with its variants.
+ */
 BL_MUST_USE bl_status bl_run_id(bl_hash128 *out, const bl_weights *weights,
                                 const bl_router_policy *policy, struct bl_err *err);
 

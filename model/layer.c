@@ -124,25 +124,83 @@ static bl_status run_moe(struct step *s, const bl_router_policy *policy, struct 
     return rc;
 }
 
-bl_status bl_layer_step(bl_state *state, uint32_t layer, const bl_weights *weights,
-                        const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
+static bool skips(const bl_router_policy *policy, uint32_t variant)
 {
-    const bl_config *config = weights->network->config;
+    const bl_router_policy *p = bl_router_variant(policy, variant);
+
+    return p && p->skipped;
+}
+
+/* How many variants of the policy run the layer: all up to the first that skips it. */
+static bl_status count_running(uint32_t *out, const bl_state *state, uint32_t layer,
+                               const bl_router_policy *policy, struct bl_err *err)
+{
+    const uint32_t n = bl_router_n_variants(policy);
+    uint32_t running = 0;
+
+    if (n == 0 || state->n_seqs % n != 0)
+        return bl_fail(err, BL_E_USAGE,
+                       "layer %u: %u sequences cannot be shared evenly by %u routing policies",
+                       layer, state->n_seqs, n);
+    while (running < n && !skips(policy, running))
+        running++;
+    for (uint32_t i = running; i < n; i++)
+        if (!skips(policy, i))
+            return bl_fail(err, BL_E_USAGE,
+                           "layer %u: routing policy %u skips it and policy %u, which comes later, "
+                           "does not: those that skip a layer must be the last ones",
+                           layer, running, i);
+    *out = running;
+    return BL_OK;
+}
+
+/* The first sequences of a state, which stay its own: not to be released. */
+static bl_state first_seqs(const bl_state *state, uint32_t n_seqs)
+{
+    bl_state first = *state;
+
+    first.n_seqs = n_seqs;
+    first.n_tokens = (size_t)n_seqs * state->n_positions;
+    first.hidden.n_rows = first.n_tokens;
+    return first;
+}
+
+static bl_status run_layer(bl_state *state, uint32_t layer, const bl_weights *weights,
+                           const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
+{
     bl_hold hold = { 0 };
     bl_weights held = *weights;
     struct step step = { .state = state, .layer = layer, .weights = &held, .taps = taps };
     bl_status rc;
 
-    assert(layer == state->n_layers_done);
-    assert(state->hidden_size == config->hidden_size);
     if (bl_block_tokens(state) < state->n_tokens)
         held.hold = &hold;
     rc = bl_blocks_for(state, attend, &step, err);
     bl_hold_release(&hold);
     if (rc == BL_OK)
-        rc = bl_config_layer_is_moe(config, layer) ? run_moe(&step, policy, err)
-                                                   : run_dense(&step, err);
+        rc = bl_config_layer_is_moe(weights->network->config, layer) ? run_moe(&step, policy, err)
+                                                                     : run_dense(&step, err);
     bl_hold_release(&hold);
+    return rc;
+}
+
+bl_status bl_layer_step(bl_state *state, uint32_t layer, const bl_weights *weights,
+                        const bl_router_policy *policy, const bl_taps *taps, struct bl_err *err)
+{
+    const uint32_t n = bl_router_n_variants(policy);
+    bl_router_policy those = policy ? *policy : (bl_router_policy){ 0 };
+    uint32_t running = 0;
+    bl_state part;
+    bl_status rc = count_running(&running, state, layer, policy, err);
+
+    assert(layer == state->n_layers_done);
+    assert(state->hidden_size == weights->network->config->hidden_size);
+    if (rc != BL_OK)
+        return rc;
+    part = first_seqs(state, state->n_seqs / n * running);
+    those.n_variants = running;
+    if (running > 0)
+        rc = run_layer(&part, layer, weights, &those, taps, err);
     if (rc == BL_OK)
         state->n_layers_done = layer + 1;
     return rc;

@@ -14,6 +14,9 @@
  * shared expert see one block at a time with their weights held, experts all their tokens.
  * In blocks that are multiples of BL_LINEAR_TOKENS (linear.h) the result has the same bits.
  *
+ * A policy may have variants (op_router.h), each for its share of the sequences. Where some skip the
+ * layer it passes over the sequences of the others alone, and taps see only those.
+ *
  * Which attention and which FFN follows from the configuration. After a failure the state is
  * neither before nor after the layer: load a saved one, or begin again.
  */
@@ -27,7 +30,9 @@
 
 /*
  * `layer` must be the state's next one (n_layers_done). policy (of this layer) and taps may be
- * NULL. Fails with BL_E_MISMATCH when a hidden state is no longer finite: the weights are wrong.
+ * NULL. Fails with BL_E_MISMATCH when a hidden state is no longer finite: the weights are wrong;
+ * with BL_E_USAGE, and the state as it was, when the variants cannot share the sequences evenly, or
+ * one that skips the layer comes before one that does not.
  */
 BL_MUST_USE bl_status bl_layer_step(bl_state *state, uint32_t layer, const bl_weights *weights,
                                     const bl_router_policy *policy, const bl_taps *taps,

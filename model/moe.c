@@ -9,6 +9,7 @@
 #include "model/norm.h"
 #include "model/rows.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,9 @@ struct bl_moe {
     bl_hold hold;
     const bl_taps *taps;
     const bl_config *config;
-    bl_router router;
+    bl_router *router;    /* one for each variant of the policy */
+    size_t router_tokens; /* router[i] is for the tokens from i * router_tokens on */
+    size_t n_slots;       /* k: experts of a token, with the router that takes most */
     float *bias;          /* [E], or NULL */
     bl_matrix x;          /* [T][hidden]: the normalised input */
     float *block_x;       /* [block][hidden] where x is spilled */
@@ -42,6 +45,7 @@ void bl_moe_end(bl_moe *m)
         return;
     bl_hold_release(&m->hold);
     bl_matrix_release(&m->x);
+    bl_free(m->router);
     bl_free(m->bias);
     bl_free(m->block_x);
     bl_free(m->logits);
@@ -55,40 +59,36 @@ void bl_moe_end(bl_moe *m)
     bl_free(m);
 }
 
-static bl_status set_router(bl_moe *m, const bl_router_policy *policy, struct bl_err *err)
+static bl_status set_routers(bl_moe *m, const bl_router_policy *policy, struct bl_err *err)
 {
-    const bl_config *c = m->config;
-    uint32_t n_used =
-        policy && policy->experts_per_token ? policy->experts_per_token : c->n_experts_used;
+    const uint32_t n = bl_router_n_variants(policy);
+    bl_status rc = BL_OK;
 
-    m->router = (bl_router){
-        .n_experts = c->n_experts,
-        .n_used = n_used,
-        .n_group = c->n_group,
-        .topk_group = c->topk_group,
-        .scoring = c->scoring,
-        .normalise = c->norm_topk_prob,
-        .scale = (float)c->routed_scaling_factor,
-        .disabled = policy ? policy->disabled : NULL,
-    };
-    if (n_used > c->n_experts)
-        return bl_fail(err, BL_E_USAGE, "%u experts per token, the model has %u", n_used,
-                       c->n_experts);
-    if (c->router_bias) {
-        bl_status rc = bl_weights_vector(&m->bias, &m->weights, m->layer,
-                                         "mlp.gate.e_score_correction_bias", c->n_experts, err);
-
-        if (rc != BL_OK)
-            return rc;
-        m->router.bias = m->bias;
+    assert(n > 0 && m->state->n_seqs % n == 0);
+    m->router_tokens = m->state->n_tokens / n;
+    m->router = bl_calloc(n, sizeof(*m->router));
+    if (!m->router)
+        return bl_fail_nomem(err, "router");
+    if (m->config->router_bias)
+        rc = bl_weights_vector(&m->bias, &m->weights, m->layer, "mlp.gate.e_score_correction_bias",
+                               m->config->n_experts, err);
+    for (uint32_t i = 0; i < n && rc == BL_OK; i++) {
+        rc = bl_router_init(&m->router[i], m->config, bl_router_variant(policy, i), m->bias, err);
+        m->n_slots = (size_t)bl_max_u64(m->n_slots, m->router[i].n_used);
     }
-    return BL_OK;
+    return rc;
+}
+
+/* Floats that a thread needs to choose. */
+static size_t scratch_floats(const bl_moe *m)
+{
+    return 2 * (size_t)m->config->n_experts + m->config->n_group;
 }
 
 static bl_status allocate(bl_moe *m, struct bl_err *err)
 {
     const size_t n_tokens = m->state->n_tokens, n_block = bl_block_tokens(m->state);
-    const size_t e = m->router.n_experts, k = m->router.n_used, hidden = m->state->hidden_size;
+    const size_t e = m->config->n_experts, k = m->n_slots, hidden = m->state->hidden_size;
     bl_status rc = bl_matrix_init(&m->x, n_tokens, hidden, m->state->room.scratch, err);
 
     if (rc != BL_OK)
@@ -96,8 +96,7 @@ static bl_status allocate(bl_moe *m, struct bl_err *err)
     if (m->x.file)
         m->block_x = bl_alloc(n_block, hidden * sizeof(*m->block_x));
     m->logits = bl_alloc(n_block, e * sizeof(*m->logits));
-    m->scratch =
-        bl_alloc((size_t)m->weights.n_threads, (2 * e + m->router.n_group) * sizeof(*m->scratch));
+    m->scratch = bl_alloc((size_t)m->weights.n_threads, scratch_floats(m) * sizeof(*m->scratch));
     m->choice = bl_alloc(n_tokens, k * sizeof(*m->choice));
     m->choice_weight = bl_alloc(n_tokens, k * sizeof(*m->choice_weight));
     if ((m->x.file && !m->block_x) || !m->logits || !m->scratch || !m->choice || !m->choice_weight)
@@ -119,7 +118,7 @@ bl_status bl_moe_begin(bl_moe **out, bl_state *state, uint32_t layer, const bl_w
     m->weights.hold = bl_block_tokens(state) < state->n_tokens ? &m->hold : NULL;
     m->taps = taps;
     m->config = weights->network->config;
-    rc = set_router(m, policy, err);
+    rc = set_routers(m, policy, err);
     if (rc == BL_OK)
         rc = allocate(m, err);
     if (rc == BL_OK)
@@ -165,20 +164,27 @@ struct choosing {
 static void choose_rows(void *context, size_t row, size_t n_rows, int i_thread)
 {
     const struct choosing *c = context;
-    bl_moe *m = c->m;
-    size_t k = m->router.n_used, e = m->router.n_experts;
-    float *scratch = m->scratch + (size_t)i_thread * (2 * e + m->router.n_group);
+    const bl_moe *m = c->m;
+    float *scratch = m->scratch + (size_t)i_thread * scratch_floats(m);
 
-    for (size_t t = row; t < row + n_rows; t++)
-        bl_router_choose(m->choice + (c->first + t) * k, m->choice_weight + (c->first + t) * k,
-                         &m->router, m->logits + t * e, scratch);
+    for (size_t t = row; t < row + n_rows; t++) {
+        const bl_router *router = &m->router[(c->first + t) / m->router_tokens];
+        uint32_t *choice = m->choice + (c->first + t) * m->n_slots;
+        float *weight = m->choice_weight + (c->first + t) * m->n_slots;
+
+        bl_router_choose(choice, weight, router, m->logits + t * router->n_experts, scratch);
+        for (size_t k = router->n_used; k < m->n_slots; k++) {
+            choice[k] = BL_ROUTER_NONE;
+            weight[k] = 0;
+        }
+    }
 }
 
 static bl_status show_routing(const bl_moe *m, const bl_block *block, bl_tap tap,
                               struct bl_err *err)
 {
     bool logits = tap == BL_TAP_ROUTER_LOGITS;
-    size_t n = logits ? m->router.n_experts : m->router.n_used, at = block->first * n;
+    size_t n = logits ? m->config->n_experts : m->n_slots, at = block->first * n;
     const bl_activation seen = { .tap = tap,
                                  .layer = m->layer,
                                  .expert = -1,
@@ -194,7 +200,7 @@ static bl_status show_routing(const bl_moe *m, const bl_block *block, bl_tap tap
 
 bl_status bl_moe_route(bl_moe *m, const bl_block *block, struct bl_err *err)
 {
-    const size_t e = m->router.n_experts;
+    const size_t e = m->config->n_experts;
     struct choosing choosing = { m, block->first };
     bl_linear gate = { .y = m->logits,
                        .ldy = e,
@@ -219,7 +225,7 @@ bl_status bl_moe_route(bl_moe *m, const bl_block *block, struct bl_err *err)
 /* Sort the (token, expert) pairs by expert: a counting sort, so tokens stay in order. */
 static bl_status sort_by_expert(bl_moe *m, struct bl_err *err)
 {
-    const size_t k = m->router.n_used, n = m->state->n_tokens * k, e = m->router.n_experts;
+    const size_t k = m->n_slots, n = m->state->n_tokens * k, e = m->config->n_experts;
     size_t *next;
 
     m->start = bl_calloc(e + 2, sizeof(*m->start)); /* one spare: next[] is start shifted by one */
@@ -327,7 +333,7 @@ static void prefetch(const bl_moe *m, const char *prefix)
 /* The first expert from e on that any token chose. */
 static uint32_t next_chosen(const bl_moe *m, uint32_t e)
 {
-    while (e < m->router.n_experts && m->start[e + 1] == m->start[e])
+    while (e < m->config->n_experts && m->start[e + 1] == m->start[e])
         e++;
     return e;
 }
@@ -339,7 +345,7 @@ static void prefetch_after(const bl_moe *m, uint32_t e)
     char prefix[PREFIX_BYTES];
 
     snprintf(prefix, sizeof(prefix), "mlp.experts.%u.", next);
-    prefetch(m, next < m->router.n_experts ? prefix : "mlp.shared_experts.");
+    prefetch(m, next < m->config->n_experts ? prefix : "mlp.shared_experts.");
 }
 
 size_t bl_moe_rows(const bl_config *config, size_t n_tokens, size_t block_tokens)
@@ -369,7 +375,7 @@ bl_status bl_moe_experts(bl_moe *m, struct bl_err *err)
     run.inner = bl_alloc(run.rows, 2 * width * sizeof(*run.inner));
     if (!run.gathered || !run.result || !run.inner)
         rc = bl_fail_nomem(err, "experts");
-    for (run.expert = next_chosen(m, 0); run.expert < m->router.n_experts && rc == BL_OK;
+    for (run.expert = next_chosen(m, 0); run.expert < m->config->n_experts && rc == BL_OK;
          run.expert = next_chosen(m, run.expert + 1)) {
         prefetch_after(m, run.expert);
         rc = run_expert(&run, err);

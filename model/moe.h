@@ -12,10 +12,10 @@
  * bytes come from the disk. Experts add to the residual stream in ascending id, the shared expert
  * last: the order of sums is fixed.
  *
- * Memory: for every token x (spilled where the state is) and 16 bytes for each expert it chose; for
- * each token of a block the router's logits; for bl_moe_rows() tokens 2 * hidden + 2 * width floats,
- * for each of a block 2 * width of the shared expert. An expert with more tokens than that is held
- * (model/hold.h).
+ * Memory: for every token x (spilled where the state is) and 16 bytes for each expert it may choose
+ * (under the variant of the policy that lets choose most); for each token of a block the router's
+ * logits; for bl_moe_rows() tokens 2 * hidden + 2 * width floats, for each of a block 2 * width of
+ * the shared expert. An expert with more tokens than that is held (model/hold.h).
  */
 #ifndef BL_MODEL_MOE_H
 #define BL_MODEL_MOE_H
@@ -33,7 +33,10 @@ typedef struct bl_moe bl_moe;
  */
 size_t bl_moe_rows(const bl_config *config, size_t n_tokens, size_t block_tokens);
 
-/* Everything is borrowed until bl_moe_end(). policy and taps may be NULL. */
+/*
+ * Everything is borrowed until bl_moe_end(). policy and taps may be NULL; the policy's variants
+ * share the state's sequences evenly, and none skips the layer.
+ */
 BL_MUST_USE bl_status bl_moe_begin(bl_moe **out, bl_state *state, uint32_t layer,
                                    const bl_weights *weights, const bl_router_policy *policy,
                                    const bl_taps *taps, struct bl_err *err);

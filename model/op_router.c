@@ -4,8 +4,53 @@
 #include "model/op_exp.h"
 #include "model/op_softmax.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
+
+uint32_t bl_router_n_variants(const bl_router_policy *policy)
+{
+    return policy && policy->variant ? policy->n_variants : 1;
+}
+
+const bl_router_policy *bl_router_variant(const bl_router_policy *policy, uint32_t i)
+{
+    if (!policy || !policy->variant)
+        return policy;
+    assert(i < policy->n_variants);
+    assert(!policy->variant[i].variant);
+    return &policy->variant[i];
+}
+
+bl_status bl_router_init(bl_router *out, const bl_config *config, const bl_router_policy *policy,
+                         const float *bias, struct bl_err *err)
+{
+    const bl_router_policy none = { 0 }, *p = policy ? policy : &none;
+    uint32_t n_used = p->experts_per_token ? p->experts_per_token : config->n_experts_used;
+    uint32_t n_left = 0;
+
+    assert(!p->variant);
+    for (uint32_t e = 0; e < config->n_experts; e++)
+        n_left += !p->disabled || !p->disabled[e];
+    if (n_used > config->n_experts)
+        return bl_fail(err, BL_E_USAGE, "%u experts per token, the model has %u", n_used,
+                       config->n_experts);
+    if (p->experts_per_token > n_left)
+        return bl_fail(err, BL_E_USAGE, "%u experts per token, %u of %u are left enabled", n_used,
+                       n_left, config->n_experts);
+    *out = (bl_router){
+        .n_experts = config->n_experts,
+        .n_used = n_used,
+        .n_group = p->ungrouped ? 1 : config->n_group,
+        .topk_group = p->ungrouped ? 1 : config->topk_group,
+        .scoring = config->scoring,
+        .normalise = config->norm_topk_prob,
+        .scale = (float)config->routed_scaling_factor,
+        .bias = bias,
+        .disabled = p->disabled,
+    };
+    return BL_OK;
+}
 
 static void score(float *s, float *b, const bl_router *r, const float *logits)
 {

@@ -13,6 +13,7 @@
 #ifndef BL_MODEL_OP_ROUTER_H
 #define BL_MODEL_OP_ROUTER_H
 
+#include "base/err.h"
 #include "formats/arch/config.h"
 
 #include <stdbool.h>
@@ -30,11 +31,36 @@ typedef struct bl_router {
     const bool *disabled; /* [n_experts], or NULL: experts that must not be chosen */
 } bl_router;
 
-/* What a caller may change about the routing of one layer. Zeroed: nothing. */
+/*
+ * What a caller may change about one layer: pruning before it is done. Zeroed: nothing. All
+ * borrowed.
+ *
+ * Variants are policies side by side in one state, so that weights are read once for all of them:
+ * with s = n_seqs / n_variants, variant[i] is the policy of the sequences [i * s, (i + 1) * s), and
+ * the fields beside `variant` do not count. Those that skip the layer come last.
+ */
 typedef struct bl_router_policy {
     uint32_t experts_per_token; /* 0: as configured */
-    const bool *disabled;       /* [n_experts], or NULL; pruning before it is done */
+    bool ungrouped;             /* choose from all groups: n_group = topk_group = 1 */
+    bool skipped;               /* the layer is not there: the residual stream passes unchanged */
+    const bool *disabled;       /* [n_experts], or NULL */
+    const struct bl_router_policy *variant; /* [n_variants], none with variants; or NULL */
+    uint32_t n_variants;
 } bl_router_policy;
+
+/* How many policies lie side by side: 1 without variants. policy may be NULL. */
+uint32_t bl_router_n_variants(const bl_router_policy *policy);
+/* The i-th of them: the policy itself without variants, NULL where that is. */
+const bl_router_policy *bl_router_variant(const bl_router_policy *policy, uint32_t i);
+
+/*
+ * The router of a layer under a policy without variants, or NULL: as configured. disabled and bias
+ * stay borrowed. BL_E_USAGE when the policy asks for more experts per token than there are, or than
+ * it leaves enabled.
+ */
+BL_MUST_USE bl_status bl_router_init(bl_router *out, const bl_config *config,
+                                     const bl_router_policy *policy, const float *bias,
+                                     struct bl_err *err);
 
 /*
  * One token: expert[n_used] in ascending order (NONE last) and weight[n_used] (0 for NONE).

@@ -27,7 +27,8 @@ typedef enum bl_tap {
     BL_TAP_MOE_RESIDUAL,    /* [n][hidden] the residual stream before the experts */
     BL_TAP_FFN_INPUT,       /* [n][hidden] after post_attention_layernorm: of gate, up, router */
     BL_TAP_ROUTER_LOGITS,   /* [n][n_experts] */
-    BL_TAP_ROUTER_CHOICE,   /* [n][k]: choice and, as value, weight; ascending expert */
+    BL_TAP_ROUTER_CHOICE,   /* [n][k]: choice and, as value, weight; ascending expert; k: the
+                               largest of the policy's variants */
     BL_TAP_EXPERT_INPUT,    /* [n][hidden] rows of the expert's tokens: of its gate and up */
     BL_TAP_FFN_INNER,       /* [n][width] silu(gate) * up: of down */
     BL_TAP_EXPERT_OUTPUT,   /* [n][hidden] before the router's weight */

@@ -185,6 +185,61 @@ static void logits_that_are_not_numbers_choose_nothing(void **state)
     }
 }
 
+static void a_policy_changes_the_configured_router(void **state)
+{
+    const bl_config config = { .n_experts = 8,
+                               .n_experts_used = 2,
+                               .n_group = 4,
+                               .topk_group = 1,
+                               .scoring = BL_ROUTER_SIGMOID,
+                               .norm_topk_prob = true,
+                               .routed_scaling_factor = 2.5 };
+    const bool disabled[8] = { [3] = true, [7] = true };
+    const float bias[8] = { 0 }, logits[8] = { 4, 0, 1, 5, 0, 3, 0, 9 };
+    const bl_router_policy ungrouped = { .ungrouped = true, .disabled = disabled };
+    const bl_router_policy six = { .experts_per_token = 6, .disabled = disabled };
+    const bl_router_policy seven = { .experts_per_token = 7, .disabled = disabled };
+    const bl_router_policy nine = { .experts_per_token = 9 };
+    float weight[2], scratch[20];
+    uint32_t expert[2];
+    struct bl_err err = { 0 };
+    bl_router router;
+
+    (void)state;
+    assert_int_equal(bl_router_init(&router, &config, NULL, bias, NULL), BL_OK);
+    assert_true(router.n_experts == 8 && router.n_used == 2 && router.n_group == 4);
+    assert_true(router.topk_group == 1 && router.normalise && router.scale == 2.5f);
+    assert_true(router.bias == bias && !router.disabled);
+    bl_router_choose(expert, weight, &router, logits, scratch);
+    assert_int_equal(expert[0], 2); /* the group {2, 3} has the largest pair */
+    assert_int_equal(expert[1], 3);
+    assert_int_equal(bl_router_init(&router, &config, &ungrouped, bias, NULL), BL_OK);
+    assert_true(router.n_group == 1 && router.topk_group == 1 && router.disabled == disabled);
+    bl_router_choose(expert, weight, &router, logits, scratch);
+    assert_int_equal(expert[0], 0);
+    assert_int_equal(expert[1], 5);
+    assert_int_equal(bl_router_init(&router, &config, &six, bias, NULL), BL_OK);
+    assert_int_equal(router.n_used, 6);
+    assert_int_equal(bl_router_init(&router, &config, &seven, bias, &err), BL_E_USAGE);
+    assert_string_equal(err.text, "7 experts per token, 6 of 8 are left enabled");
+    assert_int_equal(bl_router_init(&router, &config, &nine, bias, &err), BL_E_USAGE);
+    assert_string_equal(err.text, "9 experts per token, the model has 8");
+}
+
+static void without_variants_a_policy_is_its_own_only_one(void **state)
+{
+    const bl_router_policy two[2] = { { .experts_per_token = 1 }, { .ungrouped = true } };
+    const bl_router_policy plain = { 0 }, both = { .variant = two, .n_variants = 2 };
+
+    (void)state;
+    assert_int_equal(bl_router_n_variants(NULL), 1);
+    assert_int_equal(bl_router_n_variants(&plain), 1);
+    assert_int_equal(bl_router_n_variants(&both), 2);
+    assert_null(bl_router_variant(NULL, 0));
+    assert_ptr_equal(bl_router_variant(&plain, 0), &plain);
+    assert_ptr_equal(bl_router_variant(&both, 1), &two[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +250,8 @@ int main(void)
         cmocka_unit_test(groups_left_out_stay_out_when_scores_are_negative),
         cmocka_unit_test(disabled_experts_are_never_chosen),
         cmocka_unit_test(logits_that_are_not_numbers_choose_nothing),
+        cmocka_unit_test(a_policy_changes_the_configured_router),
+        cmocka_unit_test(without_variants_a_policy_is_its_own_only_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
