@@ -1,6 +1,8 @@
 /* statistics.c - see statistics.h. */
 #include "verify/statistics.h"
 
+#include "base/alloc.h"
+
 #include <assert.h>
 #include <math.h>
 
@@ -57,4 +59,35 @@ double bl_mcnemar(size_t gained, size_t lost)
         ln_term += log((double)(n - k) / (double)(k + 1));
     }
     return fmin(1, 2 * sum);
+}
+
+/* rank[i]: values below x[i], and half of those equal to it. */
+static void rank_values(double *rank, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        rank[i] = 0;
+        for (size_t j = 0; j < n; j++)
+            rank[i] += x[j] < x[i] ? 1 : x[j] == x[i] ? 0.5 : 0;
+    }
+}
+
+double bl_rank_correlation(const double *x, const double *y, size_t n)
+{
+    double *a = bl_alloc(n, sizeof(*a)), *b = bl_alloc(n, sizeof(*b));
+    double mean = (double)n / 2, aa = 0, bb = 0, ab = 0;
+
+    if (a && b) {
+        rank_values(a, x, n);
+        rank_values(b, y, n);
+    }
+    for (size_t i = 0; a && b && i < n; i++) {
+        aa += (a[i] - mean) * (a[i] - mean);
+        bb += (b[i] - mean) * (b[i] - mean);
+        ab += (a[i] - mean) * (b[i] - mean);
+    }
+    if (!a || !b)
+        ab = NAN;
+    bl_free(a);
+    bl_free(b);
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : ab;
 }

@@ -34,4 +34,10 @@ bl_share bl_share_change(size_t gained, size_t lost, size_t n);
 /* Exact two-sided McNemar test: how likely so uneven a split of the changes is by chance. */
 double bl_mcnemar(size_t gained, size_t lost);
 
+/*
+ * Spearman's rank correlation of x[n] and y[n], equal values sharing the mean of their ranks; 0 when either is
+ * constant. NaN without memory.
+ */
+double bl_rank_correlation(const double *x, const double *y, size_t n);
+
 #endif
