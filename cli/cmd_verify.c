@@ -8,6 +8,7 @@
 #include "cli/score_plan.h"
 #include "cli/verify_run.h"
 #include "formats/ckpt/ckpt.h"
+#include "formats/slice/slice.h"
 #include "verify/report.h"
 
 #include <math.h>
@@ -241,7 +242,7 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
                                 .text = o->text ? o->text : o->kept.logits,
                                 .sums_list = o->sha256 };
     bl_verify_inputs inputs = { 0 };
-    bl_ckpt *test = NULL, *ref = NULL;
+    bl_ckpt *test = NULL, *ref = NULL, *part = NULL;
     bl_sink *page = NULL;
     bl_status rc = o->page && !o->common.dry_run ? begin_page(&page, o, path, err) : BL_OK;
 
@@ -251,9 +252,12 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
         rc = bl_ckpt_open(&test, path, err);
     if (rc == BL_OK && test && o->against)
         rc = bl_ckpt_open(&ref, o->against, err);
+    if (rc == BL_OK && ref)
+        rc = bl_slice_counterpart(&part, ref, test, err);
     if (rc == BL_OK && test && !is_only_a_file(o, test)) {
         report.model = test;
         report.reference = ref;
+        report.counterpart = part;
         rc = (o->common.dry_run ? dry_run : measure)(&report, &inputs, o, err);
     }
     if (rc == BL_OK && !o->common.dry_run)
@@ -262,6 +266,7 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
     bl_verify_inputs_release(&inputs);
     bl_sink_abort(&page);
     bl_ckpt_close(test);
+    bl_ckpt_close(part);
     bl_ckpt_close(ref);
     return rc;
 }

@@ -170,8 +170,8 @@ bl_status bl_verify_run_activations(bl_verify_report *report, bl_verify_inputs *
     progress =
         bl_progress_new("verify: activations", bl_score_bytes(report->reference, report->model),
                         o->common.progress);
-    rc = bl_activations_run(&report->activations, report->reference, report->model, tokens.id, 1,
-                            (uint32_t)n, (int)o->common.n_threads, progress, err);
+    rc = bl_activations_run(&report->activations, bl_report_counterpart(report), report->model,
+                            tokens.id, 1, (uint32_t)n, (int)o->common.n_threads, progress, err);
     report->has_activations = rc == BL_OK;
     bl_progress_free(progress);
     bl_tokens_release(&tokens);
@@ -234,7 +234,8 @@ bl_status bl_verify_run_comparison(bl_verify_report *report, const bl_verify_opt
 
     options.progress =
         bl_progress_new("verify: tensors", total_bytes(report->reference), o->common.progress);
-    rc = bl_compare_run(&report->comparison, report->reference, report->model, &options, err);
+    rc = bl_compare_run(&report->comparison, bl_report_counterpart(report), report->model, &options,
+                        err);
     report->has_comparison = rc == BL_OK;
     bl_progress_free(options.progress);
     return rc;

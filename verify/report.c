@@ -32,3 +32,8 @@ void bl_verify_report_release(bl_verify_report *r)
     bl_tokens_release(&r->tokens);
     *r = (bl_verify_report){ 0 };
 }
+
+const bl_ckpt *bl_report_counterpart(const bl_verify_report *report)
+{
+    return report->counterpart ? report->counterpart : report->reference;
+}

@@ -25,11 +25,13 @@
 
 typedef struct bl_verify_report {
     const bl_ckpt *model, *reference; /* NULL: not opened; there is none */
-    const char *path;                 /* of the model, as given */
-    const char *text;                 /* path, or NULL */
-    bool structure_only;              /* not every value was read */
-    const char *sums_list;            /* path, or NULL: then there are no sums */
-    bl_kept *kept; /* logits that were kept, or that are the reference; NULL: none; owned */
+    /* of a reference that the model was pruned from: the layers and experts that it has; or NULL */
+    const bl_ckpt *counterpart;
+    const char *path;      /* of the model, as given */
+    const char *text;      /* path, or NULL */
+    bool structure_only;   /* not every value was read */
+    const char *sums_list; /* path, or NULL: then there are no sums */
+    bl_kept *kept;         /* logits that were kept, or that are the reference; NULL: none; owned */
     bool has_check, has_comparison, has_activations, has_ppl, has_choices;
     bl_sums_result sums; /* with faults in it nothing else is filled in */
     bl_check_result check;
@@ -56,6 +58,9 @@ void bl_verify_report_json(bl_text *out, const bl_verify_report *report);
  */
 BL_MUST_USE bl_status bl_verify_report_html(bl_text *out, const bl_verify_report *report,
                                             struct bl_err *err);
+
+/* What the model is compared with tensor by tensor; NULL without a reference. */
+const bl_ckpt *bl_report_counterpart(const bl_verify_report *report);
 
 /* Shared by the three: the model's path, and bits in the files for each weight. */
 const char *bl_report_path(const bl_verify_report *report);

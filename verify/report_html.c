@@ -127,6 +127,10 @@ static bl_status put_summary(bl_text *out, const bl_verify_report *r, struct bl_
     if (r->reference)
         put_model(out, "reference", r->reference);
     bl_text_puts(out, "</table></div>\n");
+    if (r->counterpart)
+        bl_text_puts(out,
+                     "<p>The model was pruned from the reference: tensors are compared with those "
+                     "layers and experts of it that the model has.</p>\n");
     return BL_OK;
 }
 

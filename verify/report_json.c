@@ -172,6 +172,8 @@ static void put_model(bl_json_writer *w, const bl_verify_report *r)
     bl_json_pair_u64(w, "file_bytes", bl_ckpt_container(r->model)->n_file_bytes);
     bl_json_pair_f64(w, "bits_per_weight", bl_report_bits_per_weight(r->model));
     bl_json_pair_string(w, "reference", r->reference ? bl_ckpt_path(r->reference) : NULL);
+    if (r->counterpart)
+        bl_json_pair_bool(w, "pruned_from_reference", true);
     put_check(w, &r->check);
     if (r->has_comparison)
         put_comparison(w, &r->comparison);

@@ -184,6 +184,8 @@ static void print_models(bl_text *out, const bl_verify_report *r)
         bl_text_puts(out, ", against ");
         bl_text_put_name(out, bl_ckpt_path(r->reference));
     }
+    if (r->counterpart)
+        bl_text_puts(out, ", of which it has some layers and experts");
 }
 
 void bl_verify_report_text(bl_text *out, const bl_verify_report *r)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* What the source says of itself; a model that was never pruned is its own original. */
-static bl_status source_record(bl_pruning *out, const bl_ckpt *source, struct bl_err *err)
+bl_status bl_slice_source_record(bl_pruning *out, const bl_ckpt *source, struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(source);
     const uint32_t n_layers = c->n_layers + c->n_mtp_layers;
@@ -57,7 +57,7 @@ bl_status bl_slice_record(bl_pruning *out, const bl_ckpt *source, const bl_slice
     const bl_config *c = bl_ckpt_config(source);
     const uint32_t n_mtp = slice->keeps_mtp ? c->n_mtp_layers : 0, n = slice->n_experts;
     bl_pruning was = { 0 }, now = { 0 };
-    bl_status rc = source_record(&was, source, err);
+    bl_status rc = bl_slice_source_record(&was, source, err);
 
     if (rc == BL_OK)
         rc = bl_pruning_init(&now, slice->n_layers + n_mtp, n, err);

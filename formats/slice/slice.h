@@ -35,4 +35,11 @@ typedef struct bl_slice {
 BL_MUST_USE bl_status bl_slice_open(bl_ckpt **out, const bl_ckpt *source, const bl_slice *slice,
                                     struct bl_err *err);
 
+/*
+ * The layers and experts of a reference that a pruned checkpoint has, by its record: what it is to be compared
+ * with, tensor by tensor. *out NULL when it was not pruned, or not from this reference.
+ */
+BL_MUST_USE bl_status bl_slice_counterpart(bl_ckpt **out, const bl_ckpt *reference,
+                                           const bl_ckpt *pruned, struct bl_err *err);
+
 #endif

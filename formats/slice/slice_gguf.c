@@ -91,8 +91,6 @@ static void close_file(bl_source *source)
     bl_slice_table_release(&f->table);
     bl_text_release(&f->header);
     bl_free(f->start);
-    bl_free(f->base.name);
-    bl_free(f);
 }
 
 static const struct bl_source_ops ops = { read_bytes, close_file, prefetch_bytes };
@@ -248,7 +246,7 @@ bl_status bl_slice_gguf(bl_container **out, const bl_ckpt *source, const bl_slic
     f->base = (bl_source){ .ops = &ops, .name = bl_strdup(bl_ckpt_path(source)) };
     rc = f->base.name ? make_header(f, source, slice, err) : bl_fail_nomem(err, "a slice");
     if (rc != BL_OK) {
-        close_file(&f->base);
+        bl_source_close(&f->base);
         return rc;
     }
     return bl_gguf_open_source(out, &f->base, err);

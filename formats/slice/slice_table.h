@@ -42,6 +42,10 @@ BL_MUST_USE bl_status bl_slice_read(const bl_slice_table *table, size_t i, uint6
                                     void *out, size_t n, struct bl_err *err);
 void bl_slice_prefetch(const bl_slice_table *table, size_t i, uint64_t offset, uint64_t n);
 
+/* What a source says of itself; one that was never pruned is its own original. The caller releases it. */
+BL_MUST_USE bl_status bl_slice_source_record(bl_pruning *out, const bl_ckpt *source,
+                                             struct bl_err *err);
+
 /* The record that the slice carries; the caller releases it. */
 BL_MUST_USE bl_status bl_slice_record(bl_pruning *out, const bl_ckpt *source, const bl_slice *slice,
                                       struct bl_err *err);
