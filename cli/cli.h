@@ -32,6 +32,7 @@ typedef struct bl_command {
 int bl_cmd_inspect(const bl_command *command, int argc, char **argv);
 int bl_cmd_calibrate(const bl_command *command, int argc, char **argv);
 int bl_cmd_convert(const bl_command *command, int argc, char **argv);
+int bl_cmd_prune(const bl_command *command, int argc, char **argv);
 int bl_cmd_quantize(const bl_command *command, int argc, char **argv);
 int bl_cmd_verify(const bl_command *command, int argc, char **argv);
 int bl_cmd_tokenize(const bl_command *command, int argc, char **argv);

@@ -24,6 +24,11 @@ static const bl_command commands[] = {
       "Run a text through the model and keep what quantization and pruning want to know of every\n"
       "layer and expert; add up what several machines kept; read and write llama.cpp's imatrix.",
       bl_cmd_calibrate },
+    { "prune", "MODEL -o OUT --experts N | --ratio X [--stats FILE] [--drop-layers N]",
+      "Write the model with fewer experts or layers, stored bytes cut and never encoded again; or "
+      "try\n"
+      "on texts what that would do (--dry-run --text FILE).",
+      bl_cmd_prune },
     { "quantize", "MODEL -o OUT --type TYPE | --size SIZE | --bpw X | --fit SIZE",
       "Write the model with fewer bits a weight, in one pass: x.gguf by a recipe or in a given "
       "size,\n"

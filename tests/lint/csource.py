@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-LIBRARIES = ("base", "formats", "convert", "model", "verify", "quantize", "distill")
+LIBRARIES = ("base", "formats", "convert", "model", "verify", "prune", "quantize", "distill")
 FOLDERS = LIBRARIES + ("cli", "tests")
 
 TOKEN = re.compile(

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Who may include whom (docs/architecture.md), and one door for each dependency.
 
-base < formats < {convert, model}, model < verify < quantize < distill, all < cli. Includes are
+base < formats < {convert, model}, model < verify < {prune, quantize}, quantize < distill, all < cli.
+Includes are
 written from the root; a .c file includes its own header first.
 """
 
@@ -16,6 +17,7 @@ BELOW = {
     "convert": ("base", "formats", "convert"),
     "model": ("base", "formats", "model"),
     "verify": ("base", "formats", "model", "verify"),
+    "prune": ("base", "formats", "model", "verify", "prune"),
     "quantize": ("base", "formats", "model", "verify", "convert", "quantize"),
     "distill": ("base", "formats", "model", "verify", "convert", "quantize", "distill"),
 }

@@ -34,7 +34,8 @@ class Lints(unittest.TestCase):
         self.write("cli/x.h", "")
         bad = [("base", "formats"), ("formats", "model"), ("convert", "model"),
                ("model", "convert"), ("model", "verify"), ("verify", "convert"),
-               ("verify", "quantize"), ("quantize", "distill"), ("distill", "cli")]
+               ("verify", "quantize"), ("prune", "quantize"), ("prune", "convert"),
+               ("quantize", "prune"), ("quantize", "distill"), ("distill", "cli")]
         for who, whom in bad:
             found = self.found(includes, f"{who}/a.c", f'\n#include "{whom}/x.h"\n')
             self.assertEqual(found, [f"2: {who}/ must not include {whom}/"])
