@@ -7,6 +7,7 @@
 #include "formats/bln/bln_reader.h"
 #include "formats/ckpt/ckpt.h"
 #include "formats/json/json_writer.h"
+#include "formats/slice/pruning.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,6 +30,8 @@ struct summary {
     uint64_t n_bytes;
     struct group group[MAX_GROUPS];
     size_t n_groups;
+    bl_pruning pruning; /* what was taken out, where the checkpoint says so */
+    bool is_pruned;
 };
 
 static struct group *find_group(struct summary *s, const bl_tensor *t)
@@ -135,6 +138,22 @@ static void print_config(bl_text *out, const bl_config *c)
                        c->n_experts, c->n_group, c->n_experts_used, c->n_shared_experts);
 }
 
+/* What it was before experts and layers were taken out. */
+static void print_pruning(bl_text *out, const bl_pruning *p, const bl_config *c)
+{
+    bl_text_printf(out,
+                   "pruned         by %s, from %" PRIu32 " experts and %" PRIu32
+                   " layers; model %016" PRIx64 "%016" PRIx64 "\n",
+                   p->method, p->n_experts_before, p->n_layers_before, p->model[0].high,
+                   p->model[0].low);
+    if (c->n_layers < p->n_layers_before) {
+        bl_text_puts(out, "its layers    ");
+        for (uint32_t l = 0; l < c->n_layers; l++)
+            bl_text_printf(out, " %" PRIu32, p->layer[l]);
+        bl_text_puts(out, "\n");
+    }
+}
+
 /* Who made a .bln, and how. */
 static void print_origin(bl_text *out, const bl_container *container)
 {
@@ -161,6 +180,8 @@ static void print_text(bl_text *out, const bl_ckpt *ckpt, const struct summary *
                    container->n_shards == 1 ? "" : "s", bl_text_bytes(a, container->n_file_bytes));
     if (bl_ckpt_has_config(ckpt)) {
         print_config(out, bl_ckpt_config(ckpt));
+        if (s->is_pruned)
+            print_pruning(out, &s->pruning, bl_ckpt_config(ckpt));
         bl_text_printf(out, "parameters     %" PRIu64 ", %" PRIu64 " active per token\n",
                        s->n_parameters, s->n_active);
         if (s->n_mtp_parameters > 0)
@@ -244,6 +265,14 @@ static void print_json(bl_text *out, const bl_ckpt *ckpt, const struct summary *
     bl_json_pair_u64(w, "stored_tensors", container->n_stored);
     bl_json_pair_u64(w, "tensor_bytes", s->n_bytes);
     put_json_groups(w, s);
+    if (s->is_pruned) {
+        bl_text record = { 0 };
+
+        bl_pruning_write(&record, &s->pruning);
+        bl_json_put_key(w, "pruning");
+        bl_json_put_raw(w, record.bytes ? record.bytes : "null");
+        bl_text_release(&record);
+    }
     if (tensors) {
         bl_json_put_key(w, "tensor_list");
         bl_json_begin_array(w);
@@ -306,10 +335,14 @@ int bl_cmd_inspect(const bl_command *command, int argc, char **argv)
             rc = bl_cli_print(&out, &err);
     } else if (rc == BL_OK) {
         summarise(&summary, ckpt);
+        rc = bl_pruning_read(&summary.pruning, &summary.is_pruned, ckpt, &err);
+    }
+    if (rc == BL_OK && !sums) {
         (common.json ? print_json : print_text)(&out, ckpt, &summary, tensors);
         rc = bl_cli_print(&out, &err);
     }
     bl_text_release(&out);
+    bl_pruning_release(&summary.pruning);
     bl_ckpt_close(ckpt);
     return bl_cli_finish(command, rc, &err);
 }

@@ -131,8 +131,19 @@ static uint32_t experts_left(const bl_prune_options *o, const bl_config *c)
     return o->ratio >= 0 ? bl_prune_count(c, o->ratio, o->ungroup) : c->n_experts;
 }
 
+/* What is done, for the record: "reap", "reap,layers". */
+static void name_choice(char *out, size_t n, const bl_prune_options *o, const char *method)
+{
+    snprintf(out, n, "%s%s%s%s", method ? method : "", given_or(o->n_drop, 0) > 0 ? ",layers" : "",
+             o->ungroup ? ",ungroup" : "",
+             o->experts_per_token != BL_NOT_GIVEN ? ",experts-per-token" : "");
+    if (!method)
+        memmove(out, out + 1, strlen(out)); /* the comma; something is asked for */
+}
+
 /* By the one method. */
-static bl_status choose(bl_prune_choice *out, bl_prune_scores *scores, const bl_prune_options *o,
+static bl_status choose(bl_prune_choice *out, char name[BL_PRUNING_METHOD_BYTES],
+                        bl_prune_scores *scores, const bl_prune_options *o,
                         const bl_prune_input *in, struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(in->ckpt);
@@ -158,7 +169,9 @@ static bl_status choose(bl_prune_choice *out, bl_prune_scores *scores, const bl_
                              in->domain, in->n_domains, err);
     if (rc != BL_OK)
         return rc;
-    out->method = cuts ? bl_prune_method_name(in->method[0]) : "none";
+    name_choice(name, BL_PRUNING_METHOD_BYTES, o,
+                cuts ? bl_prune_method_name(in->method[0]) : NULL);
+    out->method = name;
     out->keeps_mtp = !(o->convert.mtp && strcmp(o->convert.mtp, "drop") == 0);
     return BL_OK;
 }
@@ -191,8 +204,8 @@ static bl_status say_choice(const bl_prune_options *o, const bl_prune_input *in,
     if (c->n_experts > 0)
         bl_text_printf(&out, "experts: %" PRIu32 " of %" PRIu32 " in each layer", n, c->n_experts);
     if (n < c->n_experts)
-        bl_text_printf(&out, ", by %s", choice->method);
-    if (n < c->n_experts && c->n_group > 1)
+        bl_text_printf(&out, ", by %s", bl_prune_method_name(in->method[0]));
+    if ((n < c->n_experts || choice->order.ungroup) && c->n_group > 1)
         bl_text_printf(&out,
                        choice->order.ungroup ? ", the router's %" PRIu32 " groups made one"
                                              : ", the same number in each of %" PRIu32 " groups",
@@ -251,8 +264,9 @@ static bl_status prune(const bl_prune_options *o, const bl_prune_input *in, stru
 {
     bl_prune_choice choice = { 0 };
     bl_prune_scores scores = { 0 };
+    char name[BL_PRUNING_METHOD_BYTES];
     bl_ckpt *view = NULL;
-    bl_status rc = choose(&choice, &scores, o, in, err);
+    bl_status rc = choose(&choice, name, &scores, o, in, err);
 
     if (rc == BL_OK) {
         const bl_slice slice = bl_prune_slice_of(&choice);

@@ -43,12 +43,16 @@ bl_status bl_prune_check(const bl_config *c, const bl_prune_order *o, struct bl_
         return bl_fail(err, BL_E_USAGE,
                        "the model was made for %" PRIu32 " experts per token: not for %" PRIu32,
                        c->n_experts_used, k);
+    if (k > n && n_groups == 1)
+        return bl_fail(err, BL_E_USAGE,
+                       "each token needs %" PRIu32 " experts, more than the %" PRIu32
+                       " that would stay: keep more, or lower --experts-per-token",
+                       k, n);
     if (k > n / n_groups * topk_group)
         return bl_fail(err, BL_E_USAGE,
                        "each token needs %" PRIu32 " experts, of %" PRIu32 " in the %" PRIu32
-                       " chosen groups: keep more, or lower --experts-per-token%s",
-                       k, n / n_groups * topk_group, topk_group,
-                       n_groups > 1 ? ", or --ungroup" : "");
+                       " chosen groups: keep more, lower --experts-per-token, or --ungroup",
+                       k, n / n_groups * topk_group, topk_group);
     if (c->router_bias && n_groups > topk_group && n / n_groups < 2)
         return bl_fail(err, BL_E_USAGE,
                        "groups are chosen by their two best experts: at least %" PRIu32

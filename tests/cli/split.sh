@@ -6,6 +6,7 @@ ls
 "$BALEEN" inspect b-00001-of-00004.gguf | head -1
 "$BALEEN" verify b-00003-of-00004.gguf --against a.gguf | tail -1
 "$BALEEN" convert b-00001-of-00004.gguf -o whole.gguf --dtype f32 | tail -1
+"$BALEEN" verify whole.gguf --structure-only | tail -1
 "$BALEEN" quantize "$nano" -o b.gguf --type q4_k_m --split 1MB
 echo "exit $?"
 "$BALEEN" quantize "$nano" -o b.gguf --type q4_k_m --split 1MB --resume
