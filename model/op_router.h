@@ -40,7 +40,7 @@ typedef struct bl_router {
  * the fields beside `variant` do not count. Those that skip the layer come last.
  */
 typedef struct bl_router_policy {
-    uint32_t experts_per_token; /* 0: as configured */
+    uint32_t experts_per_token; /* 0: as configured, or all that are left enabled if fewer */
     bool ungrouped;             /* choose from all groups: n_group = topk_group = 1 */
     bool skipped;               /* the layer is not there: the residual stream passes unchanged */
     const bool *disabled;       /* [n_experts], or NULL */
