@@ -395,9 +395,9 @@ static bl_status run(bl_prune_options *o, const char *path, struct bl_err *err)
     return rc;
 }
 
-int bl_cmd_prune(const bl_command *command, int argc, char **argv)
+static bl_prune_options defaults(const bl_command *command)
 {
-    bl_prune_options o = {
+    return (bl_prune_options){
         .convert = { .command = command, .shard_size = BL_NO_SHARD_SIZE, .codec = "zstd" },
         .method = "reap",
         .n_experts = BL_NOT_GIVEN,
@@ -410,6 +410,11 @@ int bl_cmd_prune(const bl_command *command, int argc, char **argv)
         .seed = 1,
         .n_seeds = 5
     };
+}
+
+int bl_cmd_prune(const bl_command *command, int argc, char **argv)
+{
+    bl_prune_options o = defaults(command);
     bl_common *common = &o.convert.common;
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.convert.output, "OUT",

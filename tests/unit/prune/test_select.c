@@ -102,7 +102,8 @@ static void refuses_what_no_router_could_use(void **state)
     assert_int_equal(
         bl_prune_check(&c, &(bl_prune_order){ .n_experts = 10, .ungroup = true }, NULL), BL_OK);
     assert_refused(&c, (bl_prune_order){ .n_experts = 4 }, "each token needs 4 experts, of 2");
-    assert_refused(&c, (bl_prune_order){ .n_experts = 3, .ungroup = true }, "more than the 3 that would stay");
+    assert_refused(&c, (bl_prune_order){ .n_experts = 3, .ungroup = true },
+                   "more than the 3 that would stay");
     assert_refused(&c, (bl_prune_order){ .n_experts = 4, .experts_per_token = 2 },
                    "by their two best experts: at least 8");
     assert_refused(&c, (bl_prune_order){ .n_experts = 16, .experts_per_token = 5 },
