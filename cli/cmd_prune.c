@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST = 65536 }; /* experts, layers */
+
 static uint32_t given_or(uint64_t value, uint32_t otherwise)
 {
     return value == BL_NOT_GIVEN ? otherwise : (uint32_t)value;
@@ -65,12 +67,10 @@ static bl_status parse_ratios(bl_prune_input *in, const char *text, struct bl_er
 }
 
 /* "FILE" or "FILE:WEIGHT". */
-static bl_status open_stats(const bl_stats **out, double *weight, const char *text,
-                            struct bl_err *err)
+static bl_status open_stats(bl_stats **out, double *weight, const char *text, struct bl_err *err)
 {
     const char *colon = strrchr(text, ':');
     char *end = NULL, *path;
-    bl_stats *stats = NULL;
     size_t n = strlen(text);
     bl_status rc;
 
@@ -89,9 +89,8 @@ static bl_status open_stats(const bl_stats **out, double *weight, const char *te
     path = bl_strndup(text, n);
     if (!path)
         return bl_fail_nomem(err, text);
-    rc = bl_stats_open(&stats, path, err);
+    rc = bl_stats_open(out, path, err);
     bl_free(path);
-    *out = stats;
     return rc;
 }
 
@@ -105,9 +104,10 @@ static bl_status open_domains(bl_prune_input *in, const bl_prune_options *o, str
         bl_prune_domain *d = &in->domain[i];
         bool other_precision = false;
 
-        rc = open_stats(&d->stats, &d->weight, o->stats.value[i], err);
+        rc = open_stats(&in->stats[i], &d->weight, o->stats.value[i], err);
         if (rc != BL_OK)
             break;
+        d->stats = in->stats[i];
         in->n_domains++;
         rc = bl_stats_check(&other_precision, d->stats, in->ckpt, err);
         if (rc == BL_OK && other_precision)
@@ -121,7 +121,7 @@ static bl_status open_domains(bl_prune_input *in, const bl_prune_options *o, str
 static void close_domains(bl_prune_input *in)
 {
     for (size_t i = 0; i < in->n_domains; i++)
-        bl_stats_close((bl_stats *)(uintptr_t)in->domain[i].stats);
+        bl_stats_close(in->stats[i]);
 }
 
 static uint32_t experts_left(const bl_prune_options *o, const bl_config *c)
@@ -159,6 +159,10 @@ static bl_status choose(bl_prune_choice *out, char name[BL_PRUNING_METHOD_BYTES]
                        bl_ckpt_path(in->ckpt));
     if (c->n_experts > 0)
         rc = bl_prune_check(c, &order, err); /* before what takes long */
+    if (rc == BL_OK && c->n_experts > 0 && !cuts && given_or(o->n_drop, 0) == 0 && !o->ungroup &&
+        o->experts_per_token == BL_NOT_GIVEN)
+        rc = bl_fail(err, BL_E_USAGE, "nothing would go: %" PRIu32 " experts of %" PRIu32 " stay",
+                     order.n_experts, c->n_experts);
     if (rc == BL_OK && cuts)
         rc = bl_prune_score(scores, in->ckpt, in->method[0], in->domain, in->n_domains, o->seed,
                             (int)o->convert.common.n_threads, err);
@@ -288,6 +292,8 @@ static bl_status prune(const bl_prune_options *o, const bl_prune_input *in, stru
 
 static bl_status check_trial_options(const bl_prune_options *o, struct bl_err *err)
 {
+    if (o->convert.output)
+        return bl_fail(err, BL_E_USAGE, "with --text nothing is written: leave out -o");
     if (!o->convert.common.dry_run)
         return bl_fail(err, BL_E_USAGE,
                        "--text is for --dry-run: what is written is measured by "
@@ -301,12 +307,15 @@ static bl_status check_trial_options(const bl_prune_options *o, struct bl_err *e
     return BL_OK;
 }
 
-static bl_status check_options(const bl_prune_options *o, const bl_prune_input *in,
-                               const char *input, struct bl_err *err)
+/* What is to go, before a file is opened. */
+static bl_status check_asked(const bl_prune_options *o, struct bl_err *err)
 {
-    const bl_convert_options *c = &o->convert;
-    bl_status rc;
+    const uint64_t number[] = { o->n_experts, o->experts_per_token, o->n_drop, o->rank_layer };
 
+    for (size_t i = 0; i < sizeof(number) / sizeof(*number); i++)
+        if (number[i] != BL_NOT_GIVEN && number[i] > MOST)
+            return bl_fail(err, BL_E_USAGE, "%" PRIu64 " experts or layers: at most %d", number[i],
+                           MOST);
     if (o->n_experts != BL_NOT_GIVEN && o->ratio >= 0)
         return bl_fail(err, BL_E_USAGE, "--experts and --ratio say the same: give one");
     if (o->n_experts == 0 || o->experts_per_token == 0)
@@ -319,6 +328,17 @@ static bl_status check_options(const bl_prune_options *o, const bl_prune_input *
         return bl_fail(err, BL_E_USAGE,
                        "what is to go? --experts N, --ratio X, --drop-layers N, --ungroup or "
                        "--experts-per-token N");
+    return BL_OK;
+}
+
+static bl_status check_options(const bl_prune_options *o, const bl_prune_input *in,
+                               const char *input, struct bl_err *err)
+{
+    const bl_convert_options *c = &o->convert;
+    bl_status rc = check_asked(o, err);
+
+    if (rc != BL_OK)
+        return rc;
     if (o->text.n > 0)
         return check_trial_options(o, err);
     if (o->sweep || o->plot || o->rank_layer != BL_NOT_GIVEN)

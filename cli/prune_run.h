@@ -31,6 +31,7 @@ typedef struct bl_prune_input {
     double ratio[BL_PRUNE_MAX_RATIOS];
     size_t n_ratios;
     bl_prune_domain domain[BL_PRUNE_MAX_DOMAINS];
+    bl_stats *stats[BL_PRUNE_MAX_DOMAINS]; /* the same, owned */
     size_t n_domains;
 } bl_prune_input;
 

@@ -61,7 +61,7 @@ layers() {
 measure() {
     for text in "$prose" "$code"; do
         "$baleen" verify "$1" --against "$model" --text "$text" --structure-only --json -q |
-            tr -d ' \n' | sed -E 's/.*"perplexity":([0-9.]+).*"mean_kld":([0-9.]+).*"same_top":([0-9.]+).*/\1 \2 \3/'
+            { tr -d ' \n'; echo; } | sed -E 's/.*"perplexity":([0-9.]+).*"mean_kld":([0-9.]+).*"same_top":([0-9.]+).*/\1 \2 \3/'
     done | tr '\n' ' ' | awk -v name="$2" -v bytes="$(stat -c %s "$1")" \
         '{ printf "%-34s %9d  %9.4f %8.5f %6.2f %%  %9.4f %8.5f %6.2f %%\n", name, bytes, $1, $2, 100*$3, $4, $5, 100*$6 }'
 }

@@ -61,6 +61,12 @@ echo "exit $?"
 echo "exit $?"
 "$BALEEN" prune "$nano" --ratio 0.5 --ungroup --method random
 echo "exit $?"
+"$BALEEN" prune "$nano" -o x --ratio 0.01 --stats "$stats"
+echo "exit $?"
+"$BALEEN" prune "$nano" -o x --experts 4294967300 --ungroup --stats "$stats"
+echo "exit $?"
+"$BALEEN" prune "$nano" -o x --dry-run --text "$text" --ratio 0.5 --ungroup --stats "$stats"
+echo "exit $?"
 "$BALEEN" prune "$nano" -o x --sweep 0.5 --method random
 echo "exit $?"
 "$BALEEN" prune "$nano" -o four --ungroup
