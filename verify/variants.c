@@ -190,7 +190,7 @@ static bl_status layer_done(void *context, uint32_t layer, const bl_state *const
                             struct bl_err *err)
 {
     struct run *r = context;
-    const size_t row_bytes = BL_HEAD_MAX_MODELS * state[0]->hidden_size * sizeof(float);
+    const size_t row_bytes = BL_HEAD_MAX_MODELS * sizeof(float) * state[0]->hidden_size;
     const size_t blocks = BL_VARIANTS_HEAD_BYTES / (row_bytes * BL_HEAD_TOKENS);
     const size_t step = (size_t)bl_max_u64(blocks, 1) * BL_HEAD_TOKENS;
     struct part part = { 0 };

@@ -21,6 +21,7 @@
 #include "quantize/budget_plan.h"
 #include "quantize/recipe.h"
 #include "verify/perplexity.h"
+#include "verify/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -46,30 +47,6 @@ struct pairs {
     double predicted[MAX_RESULTS], prior[MAX_RESULTS], measured[MAX_RESULTS];
     size_t n;
 };
-
-static double rank(const double *x, size_t n, size_t i)
-{
-    double r = 0;
-
-    for (size_t k = 0; k < n; k++)
-        r += x[k] < x[i] ? 1 : x[k] > x[i] ? 0 : 0.5;
-    return r;
-}
-
-/* Spearman's: the correlation of ranks. */
-static double rank_correlation(const double *x, const double *y, size_t n)
-{
-    double xy = 0, xx = 0, yy = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        double a = rank(x, n, i) - (double)n / 2, b = rank(y, n, i) - (double)n / 2;
-
-        xy += a * b;
-        xx += a * a;
-        yy += b * b;
-    }
-    return xy / sqrt(xx * yy);
-}
 
 static const bl_encoder *choose_f32(const void *context, const bl_choice *choice)
 {
@@ -177,7 +154,7 @@ static bl_status run_whole(struct bench *b, struct bl_err *err)
         rc = compare_mix(&p, b, &mix, err);
     }
     printf("rank correlation of predicted and measured KL: %.3f (%zu budgets)\n",
-           rank_correlation(p.predicted, p.measured, p.n), p.n);
+           bl_rank_correlation(p.predicted, p.measured, p.n), p.n);
     return rc;
 }
 
@@ -221,8 +198,8 @@ static bl_status run_single(struct bench *b, struct bl_err *err)
         }
     }
     printf("rank correlation with measured KL: sensitivities %.3f, priors %.3f (%zu)\n",
-           rank_correlation(p.predicted, p.measured, p.n),
-           rank_correlation(p.prior, p.measured, p.n), p.n);
+           bl_rank_correlation(p.predicted, p.measured, p.n),
+           bl_rank_correlation(p.prior, p.measured, p.n), p.n);
     return rc;
 }
 

@@ -236,6 +236,44 @@ static void reads_back_a_large_vocabulary(void **state)
     bl_free(bytes);
 }
 
+/* Some elements of another file's arrays; and the header by itself, which is how the file begins. */
+static void copies_some_elements_of_an_array(void **state)
+{
+    static const uint64_t of_strings[] = { 0, 2 }, of_numbers[] = { 2 };
+    bl_container *from = NULL, *to = NULL;
+    bl_gguf_writer *w = NULL;
+    bl_source *source = NULL;
+    bl_text header = { 0 };
+    const bl_gguf_kv *kv;
+    const bl_gguf_meta *meta;
+
+    (void)state;
+    assert_int_equal(write_file("x.gguf", false, N_DATA, 7, NULL), BL_OK);
+    assert_int_equal(bl_gguf_open(&from, "x.gguf", NULL), BL_OK);
+    meta = bl_gguf_meta_of(from);
+    assert_int_equal(bl_gguf_writer_new(&w, NULL), BL_OK);
+    bl_gguf_put_kv_items(w, bl_gguf_find(meta, "strings"), of_strings, 2);
+    bl_gguf_put_kv_items(w, bl_gguf_find(meta, "i32s"), of_numbers, 1);
+    bl_gguf_put_kv_items(w, bl_gguf_find(meta, "f32s"), NULL, 0);
+    assert_int_equal(bl_gguf_writer_header(&header, w, NULL), BL_OK);
+    bl_gguf_writer_abort(&w);
+    bl_container_close(from);
+    assert_int_equal(header.n % 32, 0);
+    assert_int_equal(bl_source_memory(&source, "header", header.bytes, header.n, NULL), BL_OK);
+    assert_int_equal(bl_gguf_open_source(&to, source, NULL), BL_OK);
+    meta = bl_gguf_meta_of(to);
+    kv = bl_gguf_find(meta, "strings");
+    assert_int_equal(kv->n, 2);
+    assert_int_equal(bl_gguf_kv_string_at(kv, 0).n, 3);
+    assert_memory_equal(bl_gguf_kv_string_at(kv, 1).bytes, "\0\xff", 2);
+    kv = bl_gguf_find(meta, "i32s");
+    assert_int_equal(kv->n, 1);
+    assert_int_equal(bl_gguf_kv_i32_at(kv, 0), INT32_MAX);
+    assert_int_equal(bl_gguf_find(meta, "f32s")->n, 0);
+    bl_container_close(to);
+    bl_text_release(&header);
+}
+
 static void refuses_more_or_fewer_bytes_than_planned(void **state)
 {
     struct bl_err err = { 0 };
@@ -375,6 +413,7 @@ int main(void)
         cmocka_unit_test_teardown(writes_metadata_without_a_tensor_and_a_tensor_without_metadata,
                                   scratch_clear),
         cmocka_unit_test_teardown(reads_back_a_large_vocabulary, scratch_clear),
+        cmocka_unit_test_teardown(copies_some_elements_of_an_array, scratch_clear),
         cmocka_unit_test_teardown(refuses_more_or_fewer_bytes_than_planned, scratch_clear),
         cmocka_unit_test_teardown(refuses_to_replace_a_file_unless_forced, scratch_clear),
         cmocka_unit_test_teardown(refuses_what_the_reader_would_refuse, scratch_clear),

@@ -89,6 +89,20 @@ static void a_mean_has_the_error_of_its_sample(void **state)
     expect(error, 0, 0);
 }
 
+/* By hand: ranks 1 2 3.5 3.5 5 against 2 1 3 5 4; scipy.stats.spearmanr gives the same. */
+static void ranks_correlate_as_spearman_has_it(void **state)
+{
+    const double x[] = { 1, 2, 7, 7, 100 }, y[] = { 0.2, 0.1, 0.3, 0.9, 0.4 };
+    const double up[] = { 1, 2, 3, 4, 5 }, down[] = { -1, -2, -3, -400, -5e9 };
+    const double same[] = { 2, 2, 2, 2, 2 };
+
+    (void)state;
+    expect(bl_rank_correlation(x, y, 5), 0.718184846, 1e-8);
+    expect(bl_rank_correlation(up, x, 5), 0.974679434, 1e-8);
+    expect(bl_rank_correlation(up, down, 5), -1, 1e-15);
+    expect(bl_rank_correlation(up, same, 5), 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +110,7 @@ int main(void)
         cmocka_unit_test(shares_have_wilsons_interval),
         cmocka_unit_test(changes_have_an_interval_even_where_nothing_changed),
         cmocka_unit_test(a_mean_has_the_error_of_its_sample),
+        cmocka_unit_test(ranks_correlate_as_spearman_has_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
