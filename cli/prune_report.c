@@ -142,6 +142,21 @@ static void put_trial_json(bl_json_writer *w, const bl_prune_options *o, const b
     bl_json_end_object(w);
 }
 
+static void put_trials_json(bl_json_writer *w, const bl_prune_options *o, const bl_prune_trials *t)
+{
+    bl_json_put_key(w, "trials");
+    bl_json_begin_array(w);
+    for (size_t i = 0; i < t->n; i++)
+        put_trial_json(w, o, &t->trial[i], t->n_texts);
+    bl_json_end_array(w);
+}
+
+static void put_trials_text(bl_text *out, const bl_prune_options *o, const bl_prune_trials *t)
+{
+    for (size_t i = 0; i < t->n_texts; i++)
+        put_text(out, o, t, i);
+}
+
 bl_status bl_prune_print_trials(const bl_prune_options *o, const bl_prune_trials *t,
                                 struct bl_err *err)
 {
@@ -151,16 +166,11 @@ bl_status bl_prune_print_trials(const bl_prune_options *o, const bl_prune_trials
 
     if (o->convert.common.json) {
         bl_json_begin_object(&w);
-        bl_json_put_key(&w, "trials");
-        bl_json_begin_array(&w);
-        for (size_t i = 0; i < t->n; i++)
-            put_trial_json(&w, o, &t->trial[i], t->n_texts);
-        bl_json_end_array(&w);
+        put_trials_json(&w, o, t);
         bl_json_end_object(&w);
         bl_text_puts(&out, "\n");
     } else {
-        for (size_t i = 0; i < t->n_texts; i++)
-            put_text(&out, o, t, i);
+        put_trials_text(&out, o, t);
     }
     rc = bl_cli_print(&out, err);
     bl_text_release(&out);
@@ -196,11 +206,12 @@ static void put_rank_text(bl_text *out, const bl_prune_options *o, const bl_prun
     bl_text_puts(out, "rank correlation ");
     for (size_t m = 0; m < in->n_methods; m++)
         bl_text_printf(out, "  %12.3f", bl_rank_correlation(loss, score + m * n, n));
-    bl_text_puts(out, in->n_ratios > 0 ? "\n\n" : "\n");
+    bl_text_puts(out, "\n");
 }
 
 static void put_rank_json(bl_text *out, const bl_prune_options *o, const bl_prune_input *in,
-                          const double *loss, const double *score, size_t n)
+                          const double *loss, const double *score, size_t n,
+                          const bl_prune_trials *ratios)
 {
     bl_json_writer w = { .text = out };
 
@@ -225,13 +236,15 @@ static void put_rank_json(bl_text *out, const bl_prune_options *o, const bl_prun
         bl_json_end_object(&w);
     }
     bl_json_end_array(&w);
+    if (ratios->n > 0)
+        put_trials_json(&w, o, ratios);
     bl_json_end_object(&w);
     bl_text_puts(out, "\n");
 }
 
 bl_status bl_prune_print_rank(const bl_prune_options *o, const bl_prune_input *in,
                               const bl_prune_trials *singles, const double *score,
-                              struct bl_err *err)
+                              const bl_prune_trials *ratios, struct bl_err *err)
 {
     const size_t n = singles->n;
     double *loss = bl_alloc(n, sizeof(*loss));
@@ -244,9 +257,13 @@ bl_status bl_prune_print_rank(const bl_prune_options *o, const bl_prune_input *i
     if (rc == BL_OK) {
         sort_by_loss(order, loss, n);
         if (o->convert.common.json)
-            put_rank_json(&out, o, in, loss, score, n);
+            put_rank_json(&out, o, in, loss, score, n, ratios);
         else
             put_rank_text(&out, o, in, loss, order, score, n);
+        if (!o->convert.common.json && ratios->n > 0) {
+            bl_text_puts(&out, "\n");
+            put_trials_text(&out, o, ratios);
+        }
         rc = bl_cli_print(&out, err);
     }
     bl_text_release(&out);

@@ -47,10 +47,10 @@ BL_MUST_USE bl_status bl_prune_write_plot(const bl_prune_options *o, const bl_pr
 
 /*
  * The experts of a layer by what happens without each (n trials `single`), beside the criteria that were
- * scored: score[n_methods][n].
+ * scored: score[n_methods][n]; and ratios that were tried in that layer alone, or none (n 0).
  */
 BL_MUST_USE bl_status bl_prune_print_rank(const bl_prune_options *o, const bl_prune_input *in,
                                           const bl_prune_trials *singles, const double *score,
-                                          struct bl_err *err);
+                                          const bl_prune_trials *ratios, struct bl_err *err);
 
 #endif

@@ -151,23 +151,21 @@ static bl_status score_methods(double *out, const bl_prune_sweep *sweep, const b
 }
 
 /* Methods, and the choice that knows the outcome, in the one layer. */
-static bl_status try_in_layer(const bl_prune_sweep *sweep, const bl_prune_input *in,
+static bl_status try_in_layer(bl_prune_trials *t, const bl_prune_trials *singles,
+                              const bl_prune_sweep *sweep, const bl_prune_input *in,
                               const bl_prune_options *o, const struct texts *texts,
-                              const bl_prune_scores *ceiling, struct bl_err *err)
+                              struct bl_err *err)
 {
-    bl_prune_trials trials = { 0 };
-    bl_status rc = add_all(&trials, sweep, in, o, err);
+    const uint32_t layer = (uint32_t)sweep->only_layer;
+    bl_prune_scores ceiling = { 0 };
+    bl_status rc = score_singles(&ceiling, singles, bl_ckpt_config(sweep->ckpt), layer, err);
 
+    if (rc == BL_OK)
+        rc = add_all(t, sweep, in, o, err);
     for (size_t r = 0; r < in->n_ratios && rc == BL_OK; r++)
-        rc = bl_prune_trials_add(&trials, sweep, ceiling, "ceiling", -1, in->ratio[r], err);
-    if (rc == BL_OK)
-        rc = run(&trials, sweep, texts, o, err);
-    if (rc == BL_OK)
-        rc = bl_prune_print_trials(o, &trials, err);
-    if (rc == BL_OK && o->plot)
-        rc = bl_prune_write_plot(o, &trials, err);
-    bl_prune_trials_release(&trials);
-    return rc;
+        rc = bl_prune_trials_add(t, sweep, &ceiling, "ceiling", -1, in->ratio[r], err);
+    bl_prune_scores_release(&ceiling);
+    return rc == BL_OK ? run(t, sweep, texts, o, err) : rc;
 }
 
 /* --rank-layer: every single removal, then ratios in that layer alone. */
@@ -176,8 +174,7 @@ static bl_status rank(const bl_prune_sweep *sweep, const bl_prune_input *in,
 {
     const bl_config *c = bl_ckpt_config(sweep->ckpt);
     const uint32_t layer = (uint32_t)sweep->only_layer;
-    bl_prune_trials singles = { 0 };
-    bl_prune_scores ceiling = { 0 };
+    bl_prune_trials singles = { 0 }, ratios = { 0 };
     double *score = NULL;
     bl_status rc = BL_OK;
 
@@ -189,14 +186,14 @@ static bl_status rank(const bl_prune_sweep *sweep, const bl_prune_input *in,
         rc = bl_prune_trials_add_singles(&singles, sweep, layer, err);
     if (rc == BL_OK)
         rc = run(&singles, sweep, texts, o, err);
-    if (rc == BL_OK)
-        rc = bl_prune_print_rank(o, in, &singles, score, err);
-    if (rc == BL_OK)
-        rc = score_singles(&ceiling, &singles, c, layer, err);
-    bl_prune_trials_release(&singles);
     if (rc == BL_OK && in->n_ratios > 0)
-        rc = try_in_layer(sweep, in, o, texts, &ceiling, err);
-    bl_prune_scores_release(&ceiling);
+        rc = try_in_layer(&ratios, &singles, sweep, in, o, texts, err);
+    if (rc == BL_OK)
+        rc = bl_prune_print_rank(o, in, &singles, score, &ratios, err);
+    if (rc == BL_OK && o->plot && ratios.n > 0)
+        rc = bl_prune_write_plot(o, &ratios, err);
+    bl_prune_trials_release(&singles);
+    bl_prune_trials_release(&ratios);
     bl_free(score);
     return rc;
 }
