@@ -66,21 +66,29 @@ measure() {
         '{ printf "%-34s %9d  %9.4f %8.5f %6.2f %%  %9.4f %8.5f %6.2f %%\n", name, bytes, $1, $2, 100*$3, $4, $5, 100*$6 }'
 }
 
-# A quarter of the experts against a quarter of the bits.
+# RATIO TYPE: pruned and rounded, beside the whole model in as many bytes
+against() {
+    [ -e "p$1" ] || "$baleen" prune "$model" -o "p$1" --ratio "$1" --stats all.st -q >/dev/null
+    calibrate "p$1.st" "p$1" "$texts/calib.txt"
+    "$baleen" quantize "p$1" -o p.gguf --type "$2" --stats "p$1.st" -q --force >/dev/null
+    measure p.gguf "$1 of the experts pruned, $2"
+    "$baleen" quantize "$model" -o all.gguf --size "$(stat -c %s p.gguf)" --stats all.st -q --force >/dev/null
+    measure all.gguf "all experts, --size as many bytes"
+}
+
+# Fewer experts against fewer bits.
 bytes() {
     printf '%-34s %9s  %-27s  %-27s\n' '' bytes 'prose: perplexity, KL, top' 'code: perplexity, KL, top'
     for type in q4_k_s q4_k_m q6_k; do
-        [ -e p25 ] || "$baleen" prune "$model" -o p25 --ratio 0.25 --stats all.st -q >/dev/null
-        calibrate p25.st p25 "$texts/calib.txt"
-        "$baleen" quantize p25 -o p25.gguf --type $type --stats p25.st -q --force >/dev/null
-        measure p25.gguf "24 experts, $type"
-        "$baleen" quantize "$model" -o all.gguf --size "$(stat -c %s p25.gguf)" --stats all.st -q --force >/dev/null
-        measure all.gguf "32 experts, --size as many bytes"
+        against 0.25 $type
     done
     for type in q3_k_s q3_k_m q3_k_l q4_k_s; do
         "$baleen" quantize "$model" -o all.gguf --type $type --stats all.st -q --force >/dev/null
-        measure all.gguf "32 experts, $type"
+        measure all.gguf "all experts, $type"
     done
+    against 0.5 q4_k_s
+    "$baleen" quantize "$model" -o all.gguf --type q2_k --stats all.st -q --force >/dev/null
+    measure all.gguf "all experts, q2_k"
 }
 
 calibrate all.st "$model" "$texts/calib.txt"
