@@ -86,7 +86,7 @@ double bl_rank_correlation(const double *x, const double *y, size_t n)
         ab += (a[i] - mean) * (b[i] - mean);
     }
     if (!a || !b)
-        ab = NAN;
+        ab = (double)NAN;
     bl_free(a);
     bl_free(b);
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : ab;

@@ -27,11 +27,16 @@ sweep() {
     try --stats all.st --sweep 0.125,0.25,0.375,0.5 --method all --plot sweep.svg --force
 }
 
-# The two kinds that can be told apart in the mixed text, alone and together.
-domains() {
-    awk -v code=code.txt -v prose=prose.txt -f "$here/domains.awk" "$texts/calib.txt"
+# Statistics of the two kinds that can be told apart in the mixed text.
+kinds() {
+    [ -e prose.txt ] || awk -v code=code.txt -v prose=prose.txt -f "$here/domains.awk" "$texts/calib.txt"
     calibrate code.st "$model" code.txt
     calibrate prose.st "$model" prose.txt
+}
+
+# Each alone, and together.
+domains() {
+    kinds
     for kind in code prose; do
         echo "calibrated on $kind"
         try --stats $kind.st --sweep 0.125,0.25,0.375,0.5 --method reap,easy-ep,frequency
@@ -66,12 +71,13 @@ measure() {
         '{ printf "%-34s %9d  %9.4f %8.5f %6.2f %%  %9.4f %8.5f %6.2f %%\n", name, bytes, $1, $2, 100*$3, $4, $5, 100*$6 }'
 }
 
-# RATIO TYPE: pruned and rounded, beside the whole model in as many bytes
+# RATIO TYPE STATS METHOD: pruned and rounded, beside the whole model in as many bytes
 against() {
-    [ -e "p$1" ] || "$baleen" prune "$model" -o "p$1" --ratio "$1" --stats all.st -q >/dev/null
-    calibrate "p$1.st" "p$1" "$texts/calib.txt"
-    "$baleen" quantize "p$1" -o p.gguf --type "$2" --stats "p$1.st" -q --force >/dev/null
-    measure p.gguf "$1 of the experts pruned, $2"
+    made=p$1.$3.$4
+    [ -e "$made" ] || "$baleen" prune "$model" -o "$made" --ratio "$1" --stats "$3" --method "$4" -q >/dev/null
+    calibrate "$made.st" "$made" "$texts/calib.txt"
+    "$baleen" quantize "$made" -o p.gguf --type "$2" --stats "$made.st" -q --force >/dev/null
+    measure p.gguf "$1 pruned, $2, $3 $4"
     "$baleen" quantize "$model" -o all.gguf --size "$(stat -c %s p.gguf)" --stats all.st -q --force >/dev/null
     measure all.gguf "all experts, --size as many bytes"
 }
@@ -80,13 +86,16 @@ against() {
 bytes() {
     printf '%-34s %9s  %-27s  %-27s\n' '' bytes 'prose: perplexity, KL, top' 'code: perplexity, KL, top'
     for type in q4_k_s q4_k_m q6_k; do
-        against 0.25 $type
+        against 0.25 $type all.st reap
     done
     for type in q3_k_s q3_k_m q3_k_l q4_k_s; do
         "$baleen" quantize "$model" -o all.gguf --type $type --stats all.st -q --force >/dev/null
         measure all.gguf "all experts, $type"
     done
-    against 0.5 q4_k_s
+    against 0.5 q4_k_s all.st reap
+    kinds
+    against 0.25 q4_k_s prose.st easy-ep
+    against 0.25 q4_k_s code.st easy-ep
     "$baleen" quantize "$model" -o all.gguf --type q2_k --stats all.st -q --force >/dev/null
     measure all.gguf "all experts, q2_k"
 }
