@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "formats/bln/bln_reader.h"
 #include "formats/hf/hf_dir.h"
 #include "formats/hf/hf_index.h"
 #include "formats/hfquant/hfquant.h"
@@ -149,24 +150,53 @@ static const struct bl_container_ops ops = { .read = read_data,
                                              .prefetch = prefetch_data,
                                              .shard_header = read_header };
 
+static bool is_bln(const bl_container *source)
+{
+    return strcmp(source->kind, BL_BLN_KIND) == 0;
+}
+
+/* The shards of the folder: a .bln, whose own files are others, knows them. */
+static size_t count_shards(const bl_container *source)
+{
+    return is_bln(source) ? bl_bln_n_shards(source) : source->n_shards;
+}
+
+static const char *shard_name(const bl_container *source, size_t shard)
+{
+    return is_bln(source) ? bl_bln_shard_name(source, shard) : source->shard_name[shard];
+}
+
+/* Whether stored tensor i of the source lies in the shard, or in one before it. */
+static bool is_within(const bl_container *source, size_t shard, size_t i)
+{
+    size_t first, n;
+
+    if (!is_bln(source))
+        return source->stored[i].shard <= shard;
+    bl_bln_shard_tensors(&first, &n, source, shard);
+    return i < first + n;
+}
+
 /* Tensors in the shards of the source that still hold one. */
 static bl_status set_shards(struct folder *f, struct bl_err *err)
 {
     const bl_container *source = f->table.source;
-    size_t n = 0;
+    const size_t n_source = count_shards(source);
+    size_t n = 0, i = 0;
 
-    f->first = bl_calloc(source->n_shards + 1, sizeof(*f->first));
-    f->shard_name = bl_calloc(source->n_shards, sizeof(*f->shard_name));
+    f->first = bl_calloc(n_source + 1, sizeof(*f->first));
+    f->shard_name = bl_calloc(n_source, sizeof(*f->shard_name));
     if (!f->first || !f->shard_name)
         return bl_fail_nomem(err, "a slice");
-    for (size_t i = 0; i < f->table.n; i++) {
-        bl_stored *t = &f->table.stored[i];
+    for (size_t k = 0; k < n_source; k++) {
+        const size_t first = i;
 
-        if (i == 0 || source->shard_name[t->shard] != f->shard_name[n - 1]) {
-            f->first[n] = i;
-            f->shard_name[n++] = source->shard_name[t->shard];
-        }
-        t->shard = (uint32_t)(n - 1);
+        for (; i < f->table.n && is_within(source, k, f->table.part[i].source); i++)
+            f->table.stored[i].shard = (uint32_t)n;
+        if (i == first)
+            continue;
+        f->first[n] = first;
+        f->shard_name[n++] = shard_name(source, k);
     }
     f->first[n] = f->table.n;
     f->base.n_shards = n;

@@ -332,6 +332,42 @@ static void is_the_same_in_archives_and_folders(void **state)
     bl_ckpt_close(source);
 }
 
+/* Parts of a .bln are no shards: those of the folder that it was made from come back. */
+static void has_the_shards_of_an_archive_in_parts(void **state)
+{
+    const bl_archive_options split = { .n_threads = 1, .split_size = 3000000 };
+    const bl_archive_options archive = { .n_threads = 1 };
+    bl_ckpt *source = open_data("nano-r1"), *view = open_slice(source, &to_four);
+    const bl_container *of_folder = bl_ckpt_container(view), *of_parts;
+    bl_ckpt *packed, *of_packed, *folder;
+    struct bl_err err = { 0 };
+
+    (void)state;
+    if (bl_archive_store(bl_ckpt_container(source), "s.bln", &split, &err) != BL_OK)
+        fail_msg("%s", err.text);
+    packed = open_model("s.bln");
+    assert_true(bl_ckpt_container(packed)->n_shards > 2);
+    of_packed = open_slice(packed, &to_four);
+    of_parts = bl_ckpt_container(of_packed);
+    assert_int_equal(of_parts->n_shards, of_folder->n_shards);
+    for (size_t k = 0; k < of_folder->n_shards; k++)
+        assert_string_equal(of_parts->shard_name[k], of_folder->shard_name[k]);
+    assert_same(of_packed, view);
+    if (bl_archive_store(of_parts, "t.bln", &archive, &err) != BL_OK)
+        fail_msg("%s", err.text);
+    bl_ckpt_close(of_packed);
+    bl_ckpt_close(packed);
+    packed = open_model("t.bln");
+    if (bl_archive_restore(bl_ckpt_container(packed), "t", &archive, &err) != BL_OK)
+        fail_msg("%s", err.text);
+    bl_ckpt_close(packed);
+    folder = open_model("t");
+    assert_same(folder, view);
+    bl_ckpt_close(folder);
+    bl_ckpt_close(view);
+    bl_ckpt_close(source);
+}
+
 static void a_record_of_another_checkpoint_is_refused(void **state)
 {
     bl_ckpt *source = open_data("nano-r1"), *view = open_slice(source, &to_four), *folder;
@@ -403,6 +439,7 @@ int main(void)
         cmocka_unit_test(says_which_of_the_original_it_has),
         cmocka_unit_test_teardown(is_the_same_in_gguf, scratch_clear),
         cmocka_unit_test_teardown(is_the_same_in_archives_and_folders, scratch_clear),
+        cmocka_unit_test_teardown(has_the_shards_of_an_archive_in_parts, scratch_clear),
         cmocka_unit_test_teardown(a_record_of_another_checkpoint_is_refused, scratch_clear),
         cmocka_unit_test_teardown(fails_cleanly_without_memory, scratch_clear),
     };
