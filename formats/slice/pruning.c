@@ -238,7 +238,8 @@ bl_status bl_pruning_read(bl_pruning *out, bool *there, const bl_ckpt *ckpt, str
         rc = read_object(&p, &good, object, err);
         if (rc == BL_OK && (!good || !fits(&p, bl_ckpt_config(ckpt))))
             rc = bl_fail(err, BL_E_FORMAT,
-                         "%s: '" BL_PRUNING_MEMBER "' does not describe this checkpoint",
+                         "%s: '" BL_PRUNING_MEMBER "' does not describe this checkpoint: remove it "
+                         "if another program has changed the model",
                          bl_ckpt_path(ckpt));
     }
     bl_json_free(json);
