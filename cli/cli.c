@@ -97,6 +97,8 @@ void bl_cli_say_findings(const bl_command *command, const bl_common *common,
     bl_sanity_report(&text, sanity);
     for (char *line = text.bytes, *end; line && *line; line = end + 1) {
         end = strchr(line, '\n');
+        if (!end) /* there was no memory for all of it */
+            break;
         *end = '\0';
         fprintf(stderr, "baleen: %s: warning: %s\n", command->name, line);
     }
