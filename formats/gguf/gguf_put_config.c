@@ -144,22 +144,21 @@ void bl_gguf_put_metadata_of(bl_gguf_writer *w, const bl_container *gguf,
                              bl_gguf_file_type file_type)
 {
     const bl_gguf_meta *meta = bl_gguf_meta_of(gguf);
+    const bool same = file_type == BL_GGUF_FILE_SAME;
 
     for (size_t i = 0; i < bl_gguf_n_kv(meta); i++) {
         const bl_gguf_kv *kv = bl_gguf_kv_at(meta, i);
 
         if (strcmp(kv->key, "general.alignment") == 0 || strncmp(kv->key, "split.", 6) == 0)
             continue; /* the writer's business */
-        if (file_type == BL_GGUF_FILE_SAME)
-            bl_gguf_put_kv(w, kv);
-        else if (strcmp(kv->key, file_type_key) == 0)
+        if (!same && strcmp(kv->key, file_type_key) == 0)
             bl_gguf_put_u32(w, file_type_key, (uint32_t)file_type);
-        else if (strcmp(kv->key, version_key) == 0)
+        else if (!same && strcmp(kv->key, version_key) == 0)
             bl_gguf_put_u32(w, version_key, QUANTIZATION_VERSION);
         else
             bl_gguf_put_kv(w, kv);
     }
-    if (file_type == BL_GGUF_FILE_SAME)
+    if (same)
         return;
     if (!bl_gguf_find(meta, file_type_key))
         bl_gguf_put_u32(w, file_type_key, (uint32_t)file_type);
