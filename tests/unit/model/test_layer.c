@@ -9,25 +9,7 @@
 
 #include <cmocka.h>
 
-static int open_golden(void **state)
-{
-    struct golden *g = bl_calloc(1, sizeof(*g));
-    struct bl_err err = { 0 };
-
-    if (golden_open(g, "data/nano-r1", "data/golden/nano-r1.safetensors", &err) != BL_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    *state = g;
-    return scratch_enter(NULL);
-}
-
-static int close_golden(void **state)
-{
-    golden_close(*state);
-    bl_free(*state);
-    return scratch_leave(NULL);
-}
+#include "golden_enter.h"
 
 static float *forward(const struct golden *g, int n_threads, const bl_router_policy *policy)
 {
@@ -453,5 +435,5 @@ int main(void)
         cmocka_unit_test(memory_that_fails_is_a_status_everywhere),
     };
 
-    return cmocka_run_group_tests(tests, open_golden, close_golden);
+    return cmocka_run_group_tests(tests, golden_enter, golden_leave);
 }

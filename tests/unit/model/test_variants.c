@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "golden_enter.h"
+
 enum { EACH = 4, POSITIONS = 64, SHARE = EACH * POSITIONS /* tokens: a whole tile */ };
 enum { BASE, PRUNED, ONE, UNGROUPED, MORE, N_VARIANTS, N_LAYERS = 3 };
 
@@ -25,26 +27,6 @@ static const bl_router_policy variants[N_VARIANTS] = {
     [MORE] = { .experts_per_token = 3, .ungrouped = true, .disabled = disabled },
 };
 static const bl_router_policy all = { .variant = variants, .n_variants = N_VARIANTS };
-
-static int open_golden(void **state)
-{
-    struct golden *g = bl_calloc(1, sizeof(*g));
-    struct bl_err err = { 0 };
-
-    if (golden_open(g, "data/nano-r1", "data/golden/nano-r1.safetensors", &err) != BL_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    *state = g;
-    return scratch_enter(NULL);
-}
-
-static int close_golden(void **state)
-{
-    golden_close(*state);
-    bl_free(*state);
-    return scratch_leave(NULL);
-}
 
 /* The same sequences `n` times, embedded. */
 static bl_state begin(const struct golden *g, uint32_t n, const bl_room *room)
@@ -435,5 +417,5 @@ int main(void)
         cmocka_unit_test(memory_that_fails_is_a_status),
     };
 
-    return cmocka_run_group_tests(tests, open_golden, close_golden);
+    return cmocka_run_group_tests(tests, golden_enter, golden_leave);
 }

@@ -2,6 +2,7 @@
  * Charts by what is in the file: tags that close, texts that stay texts, points where the frame
  * says they belong, gaps, and numbers that no axis holds.
  */
+#include "tests/unit/occurrences.h"
 #include "verify/chart.h"
 
 #include "base/alloc.h"
@@ -82,15 +83,6 @@ static char *drawn(const bl_chart *chart)
     assert_null(strstr(out.bytes, "nan"));
     assert_null(strstr(out.bytes, "inf"));
     return out.bytes;
-}
-
-static size_t count(const char *text, const char *word)
-{
-    size_t n = 0;
-
-    for (text = strstr(text, word); text; text = strstr(text + 1, word))
-        n++;
-    return n;
 }
 
 /* The plot's rectangle. */

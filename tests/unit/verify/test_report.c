@@ -3,6 +3,7 @@
  * names that are markup, sums that are not numbers,
  * items that change sides. cli_report holds whole runs to their JSON.
  */
+#include "tests/unit/occurrences.h"
 #include "base/alloc.h"
 #include "verify/html.h"
 #include "verify/report.h"
@@ -76,15 +77,6 @@ static char *page_of(const bl_ckpt *ckpt, struct made *m, bl_comparison *c)
     assert_null(strstr(out.bytes, "inf"));
     assert_null(strstr(out.bytes, "<b>"));
     return out.bytes;
-}
-
-static size_t count(const char *text, const char *word)
-{
-    size_t n = 0;
-
-    for (text = strstr(text, word); text; text = strstr(text + 1, word))
-        n++;
-    return n;
 }
 
 static void a_tensor_outside_the_layers_is_a_row_and_no_plot(void **state)
