@@ -174,26 +174,6 @@ static bl_status step(struct pass *p, uint32_t layer, struct variant **joining, 
     return rc == BL_OK ? join(p, joining, n, err) : rc;
 }
 
-/* Some variants beside the base at the head. */
-struct comparison {
-    bl_logit_stats stats[BL_PROBES_AT_HEAD];
-    size_t n;
-};
-
-static bl_status compare(void *context, size_t token, size_t n_tokens, uint64_t row,
-                         uint64_t n_rows, const float *const *logits, struct bl_err *err)
-{
-    struct comparison *c = context;
-    bl_status rc = BL_OK;
-
-    for (size_t i = 0; i < c->n && rc == BL_OK; i++) {
-        const float *const pair[2] = { logits[0], logits[1 + i] };
-
-        rc = bl_logit_stats_add(&c->stats[i], token, n_tokens, row, n_rows, pair, err);
-    }
-    return rc;
-}
-
 static double mean_kl(const bl_logit_stats *stats)
 {
     double sum = 0;
@@ -220,7 +200,8 @@ static bl_status run_heads(double *kl, struct pass *p, size_t first, size_t n, f
 {
     const size_t n_tokens = (size_t)p->run.n_seqs * p->run.n_positions;
     bl_head head[BL_HEAD_MAX_MODELS] = { { .weights = &p->weights, .x = x } };
-    struct comparison c = { .n = n };
+    bl_logit_stats stats[BL_PROBES_AT_HEAD] = { 0 };
+    bl_logit_beside beside = { .stats = stats, .n = n };
     bl_status rc = bl_head_table(&head[0].table, &p->weights, err);
 
     for (size_t i = 0; i < n && rc == BL_OK; i++) {
@@ -235,14 +216,14 @@ static bl_status run_heads(double *kl, struct pass *p, size_t first, size_t n, f
                                  .x = at };
         rc = normalise(at, row, p, v->place, err);
         if (rc == BL_OK)
-            rc = bl_logit_stats_init(&c.stats[i], 2, p->run.tokens, n_tokens, err);
+            rc = bl_logit_stats_init(&stats[i], 2, p->run.tokens, n_tokens, err);
     }
     if (rc == BL_OK)
-        rc = bl_head_run(head, 1 + n, n_tokens, compare, &c, err);
+        rc = bl_head_run(head, 1 + n, n_tokens, bl_logit_beside_add, &beside, err);
     for (size_t i = 0; i < n; i++) {
         if (rc == BL_OK)
-            kl[first + i] = mean_kl(&c.stats[i]);
-        bl_logit_stats_release(&c.stats[i]);
+            kl[first + i] = mean_kl(&stats[i]);
+        bl_logit_stats_release(&stats[i]);
     }
     bl_progress_add(p->options->progress, 1 + n);
     return rc;

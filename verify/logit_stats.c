@@ -143,6 +143,20 @@ bl_status bl_logit_stats_add(void *context, size_t token, size_t n_tokens, uint6
     return BL_OK;
 }
 
+bl_status bl_logit_beside_add(void *beside, size_t token, size_t n_tokens, uint64_t row,
+                              uint64_t n_rows, const float *const *logits, struct bl_err *err)
+{
+    const bl_logit_beside *b = beside;
+    bl_status rc = BL_OK;
+
+    for (size_t i = 0; i < b->n && rc == BL_OK; i++) {
+        const float *const pair[2] = { logits[0], logits[1 + i] };
+
+        rc = bl_logit_stats_add(&b->stats[i], token, n_tokens, row, n_rows, pair, err);
+    }
+    return rc;
+}
+
 double bl_logit_stats_nll(const bl_logit_stats *stats, size_t token, size_t model)
 {
     const bl_logit_sum *s = stats->token + token * stats->n_models + model;

@@ -41,6 +41,17 @@ BL_MUST_USE bl_status bl_logit_stats_add(void *stats, size_t token, size_t n_tok
                                          uint64_t n_rows, const float *const *logits,
                                          struct bl_err *err);
 
+/* Several models beside one base, each in a pair of its own: stats[n], n_models 2. */
+typedef struct bl_logit_beside {
+    bl_logit_stats *stats;
+    size_t n;
+} bl_logit_beside;
+
+/* A bl_logits_fn with such a set as context: logits[0] is the base's, logits[1 + i] those for stats[i]. */
+BL_MUST_USE bl_status bl_logit_beside_add(void *beside, size_t token, size_t n_tokens, uint64_t row,
+                                          uint64_t n_rows, const float *const *logits,
+                                          struct bl_err *err);
+
 /* After the last slice. -ln p(target), in nats. */
 double bl_logit_stats_nll(const bl_logit_stats *stats, size_t token, size_t model);
 /* KL(p || q) in nats; not rounded up to 0: equal models give exactly 0, others can err by 1e-7. */

@@ -188,6 +188,8 @@ bl_status bl_ppl_run(bl_ppl_result *out, const bl_ckpt *base, const bl_ckpt *tes
     if (rc == BL_OK)
         rc = bl_ppl_cut_text(&cut, &r, tokens, n_tokens, options, err);
     if (rc == BL_OK)
+        rc = bl_ppl_allocate(&r, err);
+    if (rc == BL_OK)
         rc = options->kept ? measure_kept(&r, &cut, base, options, err)
                            : measure(&r, &cut, base, test, options, err);
     if (rc == BL_OK)

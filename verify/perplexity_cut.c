@@ -90,7 +90,7 @@ static size_t cut_windows(bl_ppl_cut *c, size_t n_seqs, const int32_t *tokens, s
     return n;
 }
 
-static bl_status allocate(bl_ppl_result *r, struct bl_err *err)
+bl_status bl_ppl_allocate(bl_ppl_result *r, struct bl_err *err)
 {
     bool ok = true;
 
@@ -125,7 +125,7 @@ bl_status bl_ppl_cut_text(bl_ppl_cut *out, bl_ppl_result *r, const int32_t *toke
     r->n_scored = options->stride ? cut_windows(&c, n_seqs, tokens, n, options)
                                   : cut_chunks(&c, n_seqs, tokens, options);
     *out = c;
-    return allocate(r, err);
+    return BL_OK;
 }
 
 /* Everything that can be known before the first weight is read. */

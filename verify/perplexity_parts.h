@@ -20,7 +20,10 @@ typedef struct bl_ppl_cut {
 BL_MUST_USE bl_status bl_ppl_check(bl_ppl_result *r, size_t n_models, size_t n_tokens,
                                    const bl_ppl_options *options, struct bl_err *err);
 
-/* After it: the sequences, and room for the scores. Released on failure too. */
+/* After it: room for the scores; on failure r is released by the caller. */
+BL_MUST_USE bl_status bl_ppl_allocate(bl_ppl_result *r, struct bl_err *err);
+
+/* And the sequences. Nothing is set on failure. */
 BL_MUST_USE bl_status bl_ppl_cut_text(bl_ppl_cut *out, bl_ppl_result *r, const int32_t *tokens,
                                       size_t n_tokens, const bl_ppl_options *options,
                                       struct bl_err *err);

@@ -66,7 +66,7 @@ static bl_status measure_texts(struct run *r, const bl_ppl_options *options, str
     return rc;
 }
 
-/* Every text cut once for each variant's scores; its sequences once for each variant. */
+/* Every text cut; its sequences, and room for scores, once for each variant. */
 static bl_status cut_texts(struct run *r, const bl_ppl_options *options, struct bl_err *err)
 {
     const bl_variants *v = r->variants;
@@ -78,38 +78,18 @@ static bl_status cut_texts(struct run *r, const bl_ppl_options *options, struct 
     if (!r->cut || !r->token)
         return bl_fail_nomem(err, "variants");
     for (size_t t = 0; t < v->n_texts && rc == BL_OK; t++) {
+        bl_ppl_result one = { 0 };
+
+        rc = bl_ppl_check(&one, 2, v->text[t].n_tokens, options, err);
+        if (rc == BL_OK)
+            rc = bl_ppl_cut_text(&r->cut[t], &one, v->text[t].token, v->text[t].n_tokens, options,
+                                 err);
         for (size_t i = 0; i < v->n && rc == BL_OK; i++) {
-            bl_ppl_result *result = &r->result[t * v->n + i];
-
-            bl_ppl_cut_release(&r->cut[t]);
-            rc = bl_ppl_check(result, 2, v->text[t].n_tokens, options, err);
-            if (rc == BL_OK)
-                rc = bl_ppl_cut_text(&r->cut[t], result, v->text[t].token, v->text[t].n_tokens,
-                                     options, err);
-        }
-        for (size_t i = 0; i < v->n && rc == BL_OK; i++)
+            r->result[t * v->n + i] = one;
+            rc = bl_ppl_allocate(&r->result[t * v->n + i], err);
             memcpy(r->token + i * n_tokens + r->first_seq[t] * r->ctx, r->cut[t].token,
-                   (r->first_seq[t + 1] - r->first_seq[t]) * r->ctx * sizeof(*r->token));
-    }
-    return rc;
-}
-
-/* Some variants beside the base at the head, for some scored positions of a text. */
-struct comparison {
-    bl_logit_stats stats[AT_HEAD];
-    size_t n;
-};
-
-static bl_status compare(void *context, size_t token, size_t n_tokens, uint64_t row,
-                         uint64_t n_rows, const float *const *logits, struct bl_err *err)
-{
-    struct comparison *c = context;
-    bl_status rc = BL_OK;
-
-    for (size_t i = 0; i < c->n && rc == BL_OK; i++) {
-        const float *const pair[2] = { logits[0], logits[1 + i] };
-
-        rc = bl_logit_stats_add(&c->stats[i], token, n_tokens, row, n_rows, pair, err);
+                   one.n_chunks * r->ctx * sizeof(*r->token));
+        }
     }
     return rc;
 }
@@ -152,7 +132,8 @@ static bl_status run_heads(struct run *r, const bl_state *state, const struct pa
 {
     const size_t hidden = state->hidden_size;
     bl_head head[BL_HEAD_MAX_MODELS] = { { .weights = &r->weights, .x = part->x } };
-    struct comparison c = { .n = n };
+    bl_logit_stats stats[AT_HEAD] = { 0 };
+    bl_logit_beside beside = { .stats = stats, .n = n };
     bl_status rc = bl_head_table(&head[0].table, &r->weights, err);
 
     for (size_t i = 0; i < n && rc == BL_OK; i++) {
@@ -161,15 +142,15 @@ static bl_status run_heads(struct run *r, const bl_state *state, const struct pa
         head[1 + i] = (bl_head){ .weights = &r->weights, .table = head[0].table, .x = x };
         rc = normalise(x, r, state, first + i, part, err);
         if (rc == BL_OK)
-            rc = bl_logit_stats_init(&c.stats[i], 2, r->cut[part->text].target + part->first,
-                                     part->n, err);
+            rc = bl_logit_stats_init(&stats[i], 2, r->cut[part->text].target + part->first, part->n,
+                                     err);
     }
     if (rc == BL_OK)
-        rc = bl_head_run(head, 1 + n, part->n, compare, &c, err);
+        rc = bl_head_run(head, 1 + n, part->n, bl_logit_beside_add, &beside, err);
     for (size_t i = 0; i < n; i++) {
         if (rc == BL_OK)
-            take_scores(r, part, first + i, &c.stats[i]);
-        bl_logit_stats_release(&c.stats[i]);
+            take_scores(r, part, first + i, &stats[i]);
+        bl_logit_stats_release(&stats[i]);
     }
     return rc;
 }
