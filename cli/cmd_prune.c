@@ -164,10 +164,8 @@ static bl_status choose(bl_prune_choice *out, char name[BL_PRUNING_METHOD_BYTES]
         rc = bl_fail(err, BL_E_USAGE, "nothing would go: %" PRIu32 " experts of %" PRIu32 " stay",
                      order.n_experts, c->n_experts);
     if (rc == BL_OK && cuts)
-        rc = bl_prune_score(scores, in->ckpt, in->method[0], in->domain, in->n_domains, o->seed,
-                            (int)o->convert.common.n_threads, err);
-    if (rc == BL_OK && cuts && bl_prune_wants_stats(in->method[0]) && !o->no_protection)
-        rc = bl_prune_find_super(scores, in->ckpt, in->domain, in->n_domains, err);
+        rc = bl_prune_judge(scores, in->ckpt, in->method[0], in->domain, in->n_domains, o->seed,
+                            !o->no_protection, (int)o->convert.common.n_threads, err);
     if (rc == BL_OK)
         rc = bl_prune_choose(out, c, cuts ? scores : NULL, &order, given_or(o->n_drop, 0),
                              in->domain, in->n_domains, err);

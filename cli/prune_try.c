@@ -6,6 +6,7 @@
 #include "cli/score_plan.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* The texts as tokens; released in any case. */
 struct texts {
@@ -47,33 +48,63 @@ static bl_prune_sweep sweep_of(const bl_prune_options *o, const bl_prune_input *
                              .domain = in->domain,
                              .n_domains = in->n_domains,
                              .ungroup = o->ungroup,
-                             .no_protection = o->no_protection,
                              .experts_per_token = o->experts_per_token == BL_NOT_GIVEN
                                                       ? 0
                                                       : (uint32_t)o->experts_per_token,
                              .n_drop = o->n_drop == BL_NOT_GIVEN ? 0 : (uint32_t)o->n_drop,
                              .drops_mtp = drops,
                              .only_layer =
-                                 o->rank_layer == BL_NOT_GIVEN ? -1 : (int64_t)o->rank_layer,
-                             .n_threads = (int)o->convert.common.n_threads };
+                                 o->rank_layer == BL_NOT_GIVEN ? -1 : (int64_t)o->rank_layer };
 }
 
-/* One method at one ratio: of random several seeds. */
-static bl_status add_method(bl_prune_trials *t, const bl_prune_sweep *sweep, bl_prune_method method,
-                            double ratio, const bl_prune_options *o, struct bl_err *err)
+/* What judges the experts: a method, or a seed of random. */
+struct judge {
+    const char *method;
+    int64_t seed; /* -1: none */
+    bl_prune_scores scores;
+};
+
+/* All of them, each scored once, whatever is then tried. */
+struct judges {
+    struct judge *judge;
+    size_t n;
+};
+
+static void release_judges(struct judges *j)
 {
-    const uint64_t n = method == BL_PRUNE_RANDOM ? o->n_seeds : 1;
+    for (size_t i = 0; i < j->n; i++)
+        bl_prune_scores_release(&j->judge[i].scores);
+    bl_free(j->judge);
+}
+
+static bl_status call_judges(struct judges *out, const bl_prune_options *o,
+                             const bl_prune_input *in, struct bl_err *err)
+{
     bl_status rc = BL_OK;
 
-    for (uint64_t k = 0; k < n && rc == BL_OK; k++)
-        rc = bl_prune_trials_add_method(
-            t, sweep, method, method == BL_PRUNE_RANDOM ? (int64_t)(o->seed + k) : -1, ratio, err);
+    out->judge = bl_calloc(in->n_methods + (size_t)o->n_seeds, sizeof(*out->judge));
+    if (!out->judge)
+        return bl_fail_nomem(err, "experts");
+    for (size_t m = 0; m < in->n_methods; m++) {
+        const bool random = in->method[m] == BL_PRUNE_RANDOM;
+
+        for (uint64_t k = 0; k < (random ? o->n_seeds : 1) && rc == BL_OK; k++) {
+            struct judge *j = &out->judge[out->n];
+
+            *j = (struct judge){ .method = bl_prune_method_name(in->method[m]),
+                                 .seed = random ? (int64_t)(o->seed + k) : -1 };
+            rc = bl_prune_judge(&j->scores, in->ckpt, in->method[m], in->domain, in->n_domains,
+                                o->seed + k, !o->no_protection, (int)o->convert.common.n_threads,
+                                err);
+            out->n += rc == BL_OK;
+        }
+    }
     return rc;
 }
 
 /* At ratio 0 all methods are the same: what the other options do. */
 static bl_status add_all(bl_prune_trials *t, const bl_prune_sweep *sweep, const bl_prune_input *in,
-                         const bl_prune_options *o, struct bl_err *err)
+                         const struct judges *judges, struct bl_err *err)
 {
     bl_status rc = BL_OK;
 
@@ -82,8 +113,9 @@ static bl_status add_all(bl_prune_trials *t, const bl_prune_sweep *sweep, const 
             rc = bl_prune_trials_add(t, sweep, NULL, "all", -1, 0, err);
             continue;
         }
-        for (size_t m = 0; m < in->n_methods && rc == BL_OK; m++)
-            rc = add_method(t, sweep, in->method[m], in->ratio[r], o, err);
+        for (size_t i = 0; i < judges->n && rc == BL_OK; i++)
+            rc = bl_prune_trials_add(t, sweep, &judges->judge[i].scores, judges->judge[i].method,
+                                     judges->judge[i].seed, in->ratio[r], err);
     }
     return rc;
 }
@@ -131,37 +163,34 @@ static bl_status score_singles(bl_prune_scores *out, const bl_prune_trials *sing
     return BL_OK;
 }
 
-/* The criteria's scores of the layer: out[n_methods][n_experts]. */
-static bl_status score_methods(double *out, const bl_prune_sweep *sweep, const bl_prune_input *in,
-                               const bl_prune_options *o, struct bl_err *err)
+/* The criteria's scores of the layer: out[n_methods][n_experts]; of random those of the first seed. */
+static void take_scores(double *out, const bl_prune_input *in, const struct judges *judges,
+                        uint32_t layer)
 {
-    const uint32_t n = bl_ckpt_config(sweep->ckpt)->n_experts;
-    bl_status rc = BL_OK;
+    size_t m = 0;
 
-    for (size_t m = 0; m < in->n_methods && rc == BL_OK; m++) {
-        bl_prune_scores s = { 0 };
+    for (size_t i = 0; i < judges->n && m < in->n_methods; i++) {
+        const bl_prune_scores *s = &judges->judge[i].scores;
 
-        rc = bl_prune_score(&s, sweep->ckpt, in->method[m], in->domain, in->n_domains, o->seed,
-                            sweep->n_threads, err);
-        for (uint32_t e = 0; e < n && rc == BL_OK; e++)
-            out[m * n + e] = s.score[(size_t)sweep->only_layer * n + e];
-        bl_prune_scores_release(&s);
+        if (i > 0 && judges->judge[i].method == judges->judge[i - 1].method)
+            continue;
+        memcpy(out + m++ * s->n_experts, s->score + (size_t)layer * s->n_experts,
+               s->n_experts * sizeof(*out));
     }
-    return rc;
 }
 
 /* Methods, and the choice that knows the outcome, in the one layer. */
 static bl_status try_in_layer(bl_prune_trials *t, const bl_prune_trials *singles,
                               const bl_prune_sweep *sweep, const bl_prune_input *in,
-                              const bl_prune_options *o, const struct texts *texts,
-                              struct bl_err *err)
+                              const struct judges *judges, const bl_prune_options *o,
+                              const struct texts *texts, struct bl_err *err)
 {
     const uint32_t layer = (uint32_t)sweep->only_layer;
     bl_prune_scores ceiling = { 0 };
     bl_status rc = score_singles(&ceiling, singles, bl_ckpt_config(sweep->ckpt), layer, err);
 
     if (rc == BL_OK)
-        rc = add_all(t, sweep, in, o, err);
+        rc = add_all(t, sweep, in, judges, err);
     for (size_t r = 0; r < in->n_ratios && rc == BL_OK; r++)
         rc = bl_prune_trials_add(t, sweep, &ceiling, "ceiling", -1, in->ratio[r], err);
     bl_prune_scores_release(&ceiling);
@@ -170,7 +199,8 @@ static bl_status try_in_layer(bl_prune_trials *t, const bl_prune_trials *singles
 
 /* --rank-layer: every single removal, then ratios in that layer alone. */
 static bl_status rank(const bl_prune_sweep *sweep, const bl_prune_input *in,
-                      const bl_prune_options *o, const struct texts *texts, struct bl_err *err)
+                      const struct judges *judges, const bl_prune_options *o,
+                      const struct texts *texts, struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(sweep->ckpt);
     const uint32_t layer = (uint32_t)sweep->only_layer;
@@ -181,13 +211,16 @@ static bl_status rank(const bl_prune_sweep *sweep, const bl_prune_input *in,
     if (layer >= c->n_layers || !bl_config_layer_is_moe(c, layer))
         return bl_fail(err, BL_E_USAGE, "--rank-layer: layer %" PRIu32 " has no experts", layer);
     score = bl_alloc(in->n_methods * c->n_experts, sizeof(*score));
-    rc = score ? score_methods(score, sweep, in, o, err) : bl_fail_nomem(err, "experts");
+    if (score)
+        take_scores(score, in, judges, layer);
+    else
+        rc = bl_fail_nomem(err, "experts");
     if (rc == BL_OK)
         rc = bl_prune_trials_add_singles(&singles, sweep, layer, err);
     if (rc == BL_OK)
         rc = run(&singles, sweep, texts, o, err);
     if (rc == BL_OK && in->n_ratios > 0)
-        rc = try_in_layer(&ratios, &singles, sweep, in, o, texts, err);
+        rc = try_in_layer(&ratios, &singles, sweep, in, judges, o, texts, err);
     if (rc == BL_OK)
         rc = bl_prune_print_rank(o, in, &singles, score, &ratios, err);
     if (rc == BL_OK && o->plot && ratios.n > 0)
@@ -198,27 +231,46 @@ static bl_status rank(const bl_prune_sweep *sweep, const bl_prune_input *in,
     return rc;
 }
 
-bl_status bl_prune_try(const bl_prune_options *o, const bl_prune_input *in, struct bl_err *err)
+/* Every ratio and method in all layers. */
+static bl_status try_all(const bl_prune_sweep *sweep, const bl_prune_input *in,
+                         const struct judges *judges, const bl_prune_options *o,
+                         const struct texts *texts, struct bl_err *err)
 {
-    const bl_prune_sweep sweep = sweep_of(o, in);
     bl_prune_trials trials = { 0 };
-    struct texts texts = { 0 };
-    bl_status rc = read_texts(&texts, o, in->ckpt, err);
+    bl_status rc = add_all(&trials, sweep, in, judges, err);
 
-    if (rc == BL_OK && sweep.only_layer >= 0) {
-        rc = rank(&sweep, in, o, &texts, err);
-        release_texts(&texts);
-        return rc;
-    }
     if (rc == BL_OK)
-        rc = add_all(&trials, &sweep, in, o, err);
-    if (rc == BL_OK)
-        rc = run(&trials, &sweep, &texts, o, err);
+        rc = run(&trials, sweep, texts, o, err);
     if (rc == BL_OK)
         rc = bl_prune_print_trials(o, &trials, err);
     if (rc == BL_OK && o->plot)
         rc = bl_prune_write_plot(o, &trials, err);
     bl_prune_trials_release(&trials);
+    return rc;
+}
+
+/* Without a ratio nothing is chosen: then no method, and no statistics, are needed. */
+static bool wants_judges(const bl_prune_sweep *sweep, const bl_prune_input *in)
+{
+    bool any = sweep->only_layer >= 0;
+
+    for (size_t r = 0; r < in->n_ratios; r++)
+        any = any || in->ratio[r] > 0;
+    return any;
+}
+
+bl_status bl_prune_try(const bl_prune_options *o, const bl_prune_input *in, struct bl_err *err)
+{
+    const bl_prune_sweep sweep = sweep_of(o, in);
+    struct judges judges = { 0 };
+    struct texts texts = { 0 };
+    bl_status rc = read_texts(&texts, o, in->ckpt, err);
+
+    if (rc == BL_OK && wants_judges(&sweep, in))
+        rc = call_judges(&judges, o, in, err);
+    if (rc == BL_OK)
+        rc = (sweep.only_layer >= 0 ? rank : try_all)(&sweep, in, &judges, o, &texts, err);
+    release_judges(&judges);
     release_texts(&texts);
     return rc;
 }

@@ -38,22 +38,6 @@ static const bl_keep *kept(const void *writer)
 static const bl_checkpoint_ops folder_ops = { write_bytes, skip, checkpoint, kept };
 
 /* Change one member of the object in *text; the text is replaced. */
-static bl_status set_member(bl_text *text, const char *key, const char *value, struct bl_err *err)
-{
-    bl_text edited = { 0 };
-    bl_status rc;
-
-    bl_json_set_member(&edited, text->bytes, text->n, key, value);
-    rc = bl_text_check(&edited, err);
-    if (rc == BL_OK) {
-        bl_text_release(text);
-        *text = edited;
-    } else {
-        bl_text_release(&edited);
-    }
-    return rc;
-}
-
 static bl_status set_string(bl_text *text, const char *key, const char *value, struct bl_err *err)
 {
     bl_text quoted = { 0 };
@@ -63,7 +47,7 @@ static bl_status set_string(bl_text *text, const char *key, const char *value, s
     bl_json_put_string(&w, value);
     rc = bl_text_check(&quoted, err);
     if (rc == BL_OK)
-        rc = set_member(text, key, quoted.bytes, err);
+        rc = bl_json_edit_member(text, key, quoted.bytes, err);
     bl_text_release(&quoted);
     return rc;
 }
@@ -80,11 +64,11 @@ static bl_status edit_config(bl_text *config, const bl_folder_text *text,
 
     bl_json_free(json);
     if (rc == BL_OK && !text->keeps_quantization)
-        rc = set_member(config, "quantization_config", text->quantization, err);
+        rc = bl_json_edit_member(config, "quantization_config", text->quantization, err);
     if (rc == BL_OK && text->torch_dtype)
         rc = set_string(config, key, text->torch_dtype, err);
     if (rc == BL_OK && text->drops_mtp)
-        rc = set_member(config, "num_nextn_predict_layers", "0", err);
+        rc = bl_json_edit_member(config, "num_nextn_predict_layers", "0", err);
     if (rc == BL_OK && options->requantized_from)
         rc = set_string(config, BL_REQUANTIZED_FROM, options->requantized_from, err);
     return rc;
@@ -102,7 +86,7 @@ static bl_status make_config(bl_text *config, const bl_ckpt *ckpt, const char *t
     if (rc == BL_OK)
         rc = bl_pruning_text(&pruning, ckpt, err);
     if (rc == BL_OK && pruning.n > 0)
-        rc = set_member(config, BL_PRUNING_MEMBER, pruning.bytes, err);
+        rc = bl_json_edit_member(config, BL_PRUNING_MEMBER, pruning.bytes, err);
     bl_text_release(&pruning);
     return rc;
 }

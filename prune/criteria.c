@@ -309,3 +309,17 @@ bl_status bl_prune_find_super(bl_prune_scores *s, const bl_ckpt *ckpt,
     bl_free(sorted);
     return rc;
 }
+
+bl_status bl_prune_judge(bl_prune_scores *out, const bl_ckpt *ckpt, bl_prune_method method,
+                         const bl_prune_domain *domain, size_t n_domains, uint64_t seed,
+                         bool protect, int n_threads, struct bl_err *err)
+{
+    bl_status rc = bl_prune_score(out, ckpt, method, domain, n_domains, seed, n_threads, err);
+
+    if (rc != BL_OK || !protect || !bl_prune_wants_stats(method))
+        return rc;
+    rc = bl_prune_find_super(out, ckpt, domain, n_domains, err);
+    if (rc != BL_OK)
+        bl_prune_scores_release(out);
+    return rc;
+}

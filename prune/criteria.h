@@ -70,6 +70,11 @@ BL_MUST_USE bl_status bl_prune_score(bl_prune_scores *out, const bl_ckpt *ckpt,
 BL_MUST_USE bl_status bl_prune_find_super(bl_prune_scores *scores, const bl_ckpt *ckpt,
                                           const bl_prune_domain *domain, size_t n_domains,
                                           struct bl_err *err);
+/* Both: scores, and super experts where the method looks at statistics and they are to be protected. */
+BL_MUST_USE bl_status bl_prune_judge(bl_prune_scores *out, const bl_ckpt *ckpt,
+                                     bl_prune_method method, const bl_prune_domain *domain,
+                                     size_t n_domains, uint64_t seed, bool protect, int n_threads,
+                                     struct bl_err *err);
 void bl_prune_scores_release(bl_prune_scores *scores); /* zeroed is allowed */
 
 #endif

@@ -20,21 +20,6 @@ static bl_status make_room(bl_prune_trials *t, struct bl_err *err)
     return BL_OK;
 }
 
-/* Bytes of all tensors of the slice. */
-static bl_status count_bytes(uint64_t *out, const bl_prune_sweep *sweep,
-                             const bl_prune_choice *choice, struct bl_err *err)
-{
-    const bl_slice slice = bl_prune_slice_of(choice);
-    bl_ckpt *view = NULL;
-    bl_status rc = bl_slice_open(&view, sweep->ckpt, &slice, err);
-
-    *out = 0;
-    for (size_t i = 0; rc == BL_OK && i < bl_ckpt_n_tensors(view); i++)
-        *out += bl_ckpt_tensor(view, i)->n_bytes;
-    bl_ckpt_close(view);
-    return rc;
-}
-
 bl_status bl_prune_trials_add(bl_prune_trials *t, const bl_prune_sweep *sweep,
                               const bl_prune_scores *scores, const char *method, int64_t seed,
                               double ratio, struct bl_err *err)
@@ -57,29 +42,16 @@ bl_status bl_prune_trials_add(bl_prune_trials *t, const bl_prune_sweep *sweep,
     choice.method = method;
     choice.keeps_mtp = !sweep->drops_mtp;
     rc = bl_prune_mask_of(&trial.mask, c, &choice, sweep->only_layer, err);
-    if (rc == BL_OK && sweep->only_layer < 0)
-        rc = count_bytes(&trial.n_bytes, sweep, &choice, err);
+    if (rc == BL_OK && sweep->only_layer < 0) {
+        const bl_slice slice = bl_prune_slice_of(&choice);
+
+        rc = bl_slice_bytes(&trial.n_bytes, sweep->ckpt, &slice, err);
+    }
     bl_prune_choice_release(&choice);
     if (rc == BL_OK)
         t->trial[t->n++] = trial;
     else
         bl_prune_mask_release(&trial.mask);
-    return rc;
-}
-
-bl_status bl_prune_trials_add_method(bl_prune_trials *t, const bl_prune_sweep *sweep,
-                                     bl_prune_method method, int64_t seed, double ratio,
-                                     struct bl_err *err)
-{
-    bl_prune_scores scores = { 0 };
-    bl_status rc = bl_prune_score(&scores, sweep->ckpt, method, sweep->domain, sweep->n_domains,
-                                  (uint64_t)(seed < 0 ? 0 : seed), sweep->n_threads, err);
-
-    if (rc == BL_OK && bl_prune_wants_stats(method) && !sweep->no_protection)
-        rc = bl_prune_find_super(&scores, sweep->ckpt, sweep->domain, sweep->n_domains, err);
-    if (rc == BL_OK)
-        rc = bl_prune_trials_add(t, sweep, &scores, bl_prune_method_name(method), seed, ratio, err);
-    bl_prune_scores_release(&scores);
     return rc;
 }
 

@@ -13,11 +13,10 @@ typedef struct bl_prune_sweep {
     const bl_ckpt *ckpt;
     const bl_prune_domain *domain;
     size_t n_domains;
-    bool ungroup, no_protection; /* no_protection: super experts go like others */
+    bool ungroup;
     uint32_t experts_per_token, n_drop;
     bool drops_mtp;     /* the size is that without MTP layers */
     int64_t only_layer; /* prune this layer's experts and no others; -1: all */
-    int n_threads;
 } bl_prune_sweep;
 
 /* One pruning, and after the run what it did to each text. */
@@ -45,12 +44,6 @@ typedef struct bl_prune_trials {
 BL_MUST_USE bl_status bl_prune_trials_add(bl_prune_trials *trials, const bl_prune_sweep *sweep,
                                           const bl_prune_scores *scores, const char *method,
                                           int64_t seed, double ratio, struct bl_err *err);
-
-/* Add one by this method. */
-BL_MUST_USE bl_status bl_prune_trials_add_method(bl_prune_trials *trials,
-                                                 const bl_prune_sweep *sweep,
-                                                 bl_prune_method method, int64_t seed, double ratio,
-                                                 struct bl_err *err);
 
 /* Add the whole model without one expert of a layer, for each of them. */
 BL_MUST_USE bl_status bl_prune_trials_add_singles(bl_prune_trials *trials,

@@ -59,4 +59,8 @@ const char *bl_json_string(const bl_json_value *value); /* NULL when it is not a
 void bl_json_set_member(bl_text *out, const char *text, size_t n, const char *key,
                         const char *new_value);
 
+/* The same in place. BL_E_NOMEM; text is to be released then as well. */
+BL_MUST_USE bl_status bl_json_edit_member(bl_text *text, const char *key, const char *new_value,
+                                          struct bl_err *err);
+
 #endif

@@ -93,3 +93,14 @@ void bl_json_set_member(bl_text *out, const char *text, size_t n, const char *ke
     bl_text_add(out, text, member.begin);
     bl_text_add(out, text + member.end, n - member.end);
 }
+
+bl_status bl_json_edit_member(bl_text *text, const char *key, const char *new_value,
+                              struct bl_err *err)
+{
+    bl_text edited = { 0 };
+
+    bl_json_set_member(&edited, text->bytes, text->n, key, new_value);
+    bl_text_release(text);
+    *text = edited;
+    return bl_text_check(text, err);
+}

@@ -51,8 +51,8 @@ static bl_status set_models(bl_pruning *out, const bl_pruning *was, const bl_ckp
     return bl_ckpt_identity(&out->model[out->n_models++], source, err);
 }
 
-bl_status bl_slice_record(bl_pruning *out, const bl_ckpt *source, const bl_slice *slice,
-                          struct bl_err *err)
+static bl_status make_record(bl_pruning *out, const bl_ckpt *source, const bl_slice *slice,
+                             struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(source);
     const uint32_t n_mtp = slice->keeps_mtp ? c->n_mtp_layers : 0, n = slice->n_experts;
@@ -87,6 +87,19 @@ bl_status bl_slice_record(bl_pruning *out, const bl_ckpt *source, const bl_slice
     return BL_OK;
 }
 
+bl_status bl_slice_record(bl_text *out, const bl_ckpt *source, const bl_slice *slice,
+                          struct bl_err *err)
+{
+    bl_pruning record = { 0 };
+    bl_status rc = make_record(&record, source, slice, err);
+
+    if (rc != BL_OK)
+        return rc;
+    bl_pruning_write(out, &record);
+    bl_pruning_release(&record);
+    return bl_text_check(out, err);
+}
+
 bl_slice_numbers bl_slice_numbers_of(const bl_config *c, const bl_slice *slice)
 {
     bl_slice_numbers n = { .n_layers = slice->n_layers,
@@ -102,20 +115,39 @@ bl_slice_numbers bl_slice_numbers_of(const bl_config *c, const bl_slice *slice)
     return n;
 }
 
-bl_status bl_slice_open(bl_ckpt **out, const bl_ckpt *source, const bl_slice *slice,
-                        struct bl_err *err)
+static bl_status make_table(bl_slice_table *out, const bl_ckpt *source, const bl_slice *slice,
+                            struct bl_err *err)
 {
     const bl_config *c = bl_ckpt_config(source);
-    bl_slice_table table = { 0 };
-    bl_container *container = NULL;
-    bl_status rc;
 
     if (slice->n_layers < c->n_layers && c->n_experts > 0 && c->moe_layer_freq > 1)
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%s: every %u-th layer has experts: without some layers no "
                        "configuration says which",
                        bl_ckpt_path(source), c->moe_layer_freq);
-    rc = bl_slice_table_make(&table, source, slice, err);
+    return bl_slice_table_make(out, source, slice, err);
+}
+
+bl_status bl_slice_bytes(uint64_t *out, const bl_ckpt *source, const bl_slice *slice,
+                         struct bl_err *err)
+{
+    bl_slice_table table = { 0 };
+    bl_status rc = make_table(&table, source, slice, err);
+
+    *out = 0;
+    for (size_t i = 0; i < table.n; i++)
+        *out += table.stored[i].n_bytes;
+    bl_slice_table_release(&table);
+    return rc;
+}
+
+bl_status bl_slice_open(bl_ckpt **out, const bl_ckpt *source, const bl_slice *slice,
+                        struct bl_err *err)
+{
+    bl_slice_table table = { 0 };
+    bl_container *container = NULL;
+    bl_status rc = make_table(&table, source, slice, err);
+
     if (rc == BL_OK)
         rc = (bl_gguf_meta_of(bl_ckpt_container(source)) ? bl_slice_gguf : bl_slice_folder)(
             &container, source, slice, &table, err);

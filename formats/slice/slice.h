@@ -35,6 +35,10 @@ typedef struct bl_slice {
 BL_MUST_USE bl_status bl_slice_open(bl_ckpt **out, const bl_ckpt *source, const bl_slice *slice,
                                     struct bl_err *err);
 
+/* Bytes of all stored tensors of the slice; nothing is read for it. Fails as bl_slice_open() does. */
+BL_MUST_USE bl_status bl_slice_bytes(uint64_t *out, const bl_ckpt *source, const bl_slice *slice,
+                                     struct bl_err *err);
+
 /*
  * The layers and experts of a reference that a pruned checkpoint has, by its record: what it is to be compared
  * with, tensor by tensor. *out NULL when it was not pruned, or not from this reference.

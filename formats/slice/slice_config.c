@@ -7,18 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-static bl_status set_member(bl_text *config, const char *key, const char *value, struct bl_err *err)
-{
-    bl_text edited = { 0 };
-    bl_status rc;
-
-    bl_json_set_member(&edited, config->bytes, config->n, key, value);
-    rc = bl_text_check(&edited, err);
-    bl_text_release(config);
-    *config = edited;
-    return rc;
-}
-
 static bl_status set_number(bl_text *config, const char *key, uint32_t was, uint32_t is,
                             struct bl_err *err)
 {
@@ -28,7 +16,7 @@ static bl_status set_number(bl_text *config, const char *key, uint32_t was, uint
     if (was == is) /* every byte stays, and what is not there is not added */
         return BL_OK;
     value = bl_format("%" PRIu32, is);
-    rc = value ? set_member(config, key, value, err) : bl_fail_nomem(err, "config.json");
+    rc = value ? bl_json_edit_member(config, key, value, err) : bl_fail_nomem(err, "config.json");
     bl_free(value);
     return rc;
 }
@@ -127,7 +115,7 @@ static bl_status rename_modules(bl_text *config, const bl_json *json, const bl_s
     rc = bl_slice_json(&text, value, table, err);
     /* without a name of a layer in it nothing changes: then its bytes stay */
     if (rc == BL_OK && strstr(text.bytes, "layers."))
-        rc = set_member(config, key, text.bytes, err);
+        rc = bl_json_edit_member(config, key, text.bytes, err);
     bl_text_release(&text);
     return rc;
 }
@@ -135,17 +123,11 @@ static bl_status rename_modules(bl_text *config, const bl_json *json, const bl_s
 static bl_status put_record(bl_text *config, const bl_ckpt *source, const bl_slice *slice,
                             struct bl_err *err)
 {
-    bl_pruning record = { 0 };
     bl_text text = { 0 };
-    bl_status rc = bl_slice_record(&record, source, slice, err);
+    bl_status rc = bl_slice_record(&text, source, slice, err);
 
-    if (rc == BL_OK) {
-        bl_pruning_write(&text, &record);
-        rc = bl_text_check(&text, err);
-    }
     if (rc == BL_OK)
-        rc = set_member(config, BL_PRUNING_MEMBER, text.bytes, err);
-    bl_pruning_release(&record);
+        rc = bl_json_edit_member(config, BL_PRUNING_MEMBER, text.bytes, err);
     bl_text_release(&text);
     return rc;
 }

@@ -167,17 +167,11 @@ static bl_status put_pair(const struct metadata *m, const bl_gguf_kv *kv, struct
 static bl_status put_record(bl_gguf_writer *w, const bl_ckpt *source, const bl_slice *slice,
                             struct bl_err *err)
 {
-    bl_pruning record = { 0 };
     bl_text text = { 0 };
-    bl_status rc = bl_slice_record(&record, source, slice, err);
+    bl_status rc = bl_slice_record(&text, source, slice, err);
 
-    if (rc == BL_OK) {
-        bl_pruning_write(&text, &record);
-        rc = bl_text_check(&text, err);
-    }
     if (rc == BL_OK)
         bl_gguf_put_string(w, BL_PRUNING_KEY, text.bytes, text.n);
-    bl_pruning_release(&record);
     bl_text_release(&text);
     return rc;
 }

@@ -46,8 +46,8 @@ void bl_slice_prefetch(const bl_slice_table *table, size_t i, uint64_t offset, u
 BL_MUST_USE bl_status bl_slice_source_record(bl_pruning *out, const bl_ckpt *source,
                                              struct bl_err *err);
 
-/* The record that the slice carries; the caller releases it. */
-BL_MUST_USE bl_status bl_slice_record(bl_pruning *out, const bl_ckpt *source, const bl_slice *slice,
+/* Append the record that the slice carries, as text. */
+BL_MUST_USE bl_status bl_slice_record(bl_text *out, const bl_ckpt *source, const bl_slice *slice,
                                       struct bl_err *err);
 
 /* The numbers of the configuration that change. */

@@ -33,6 +33,7 @@ echo "# tried before it is written: the same numbers"
     --method easy-ep,random --seeds 2 --sweep 0,0.5 --plot p.svg | cut -c 1-60 | round
 head -c 40 p.svg
 echo
+"$BALEEN" prune "$nano" --dry-run --ungroup --text "$text" --tokens 1024 --ctx 128 | tail -1 | cut -c 1-60 | round
 "$BALEEN" prune "$nano" --dry-run --ungroup --stats "$stats" --text "$text" --tokens 1024 --ctx 128 \
     --rank-layer 2 --method reap,frequency | sed -n '1,2p;$p' | cut -c 1-40 | round
 

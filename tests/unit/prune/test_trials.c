@@ -70,10 +70,8 @@ static bl_ckpt *open_pruned(const struct fixture *f, const bl_prune_sweep *sweep
     bl_ckpt *view = NULL;
     struct bl_err err = { 0 };
     bl_status rc =
-        bl_prune_score(&scores, f->g.ckpt, method, &f->domain, 1, (uint64_t)seed, 1, &err);
+        bl_prune_judge(&scores, f->g.ckpt, method, &f->domain, 1, (uint64_t)seed, true, 1, &err);
 
-    if (rc == BL_OK && bl_prune_wants_stats(method))
-        rc = bl_prune_find_super(&scores, f->g.ckpt, &f->domain, 1, &err);
     if (rc == BL_OK)
         rc = bl_prune_choose(&choice, c, &scores, &order, sweep->n_drop, &f->domain, 1, &err);
     slice = bl_prune_slice_of(&choice);
@@ -101,11 +99,16 @@ static void compare(const struct fixture *f, bl_prune_sweep sweep, double ratio)
     sweep.domain = &f->domain;
     sweep.n_domains = 1;
     sweep.only_layer = -1;
-    sweep.n_threads = 2;
-    for (size_t i = 0; i < 3; i++)
-        if (bl_prune_trials_add_method(&trials, &sweep, tried[i].method, tried[i].seed, ratio,
-                                       &err) != BL_OK)
+    for (size_t i = 0; i < 3; i++) {
+        bl_prune_scores scores = { 0 };
+
+        if (bl_prune_judge(&scores, f->g.ckpt, tried[i].method, &f->domain, 1,
+                           (uint64_t)tried[i].seed, true, 2, &err) != BL_OK ||
+            bl_prune_trials_add(&trials, &sweep, &scores, bl_prune_method_name(tried[i].method),
+                                tried[i].seed, ratio, &err) != BL_OK)
             fail_msg("%s", err.text);
+        bl_prune_scores_release(&scores);
+    }
     if (bl_prune_trials_run(&trials, &sweep, text, 2, &options, &err) != BL_OK)
         fail_msg("%s", err.text);
     for (size_t i = 0; i < 3; i++) {
@@ -158,7 +161,7 @@ static void single_experts_are_missing_one_at_a_time(void **state)
     const struct fixture *f = *state;
     const bl_variants_text text = { f->token, TOKENS };
     const bl_ppl_options options = { .ctx = CTX, .bos = 0, .run = { .n_threads = 2 } };
-    const bl_prune_sweep sweep = { .ckpt = f->g.ckpt, .only_layer = 2, .n_threads = 2 };
+    const bl_prune_sweep sweep = { .ckpt = f->g.ckpt, .only_layer = 2 };
     bl_prune_trials trials = { 0 };
 
     assert_int_equal(bl_prune_trials_add_singles(&trials, &sweep, 2, NULL), BL_OK);
