@@ -6,6 +6,7 @@
 #include "base/size.h"
 #include "model/op_exp.h"
 
+#include <assert.h>
 #include <math.h>
 
 enum { N_LANES = 8, CHUNK = 512 };
@@ -152,6 +153,7 @@ bl_status bl_logit_beside_add(void *beside, size_t token, size_t n_tokens, uint6
     for (size_t i = 0; i < b->n && rc == BL_OK; i++) {
         const float *const pair[2] = { logits[0], logits[1 + i] };
 
+        assert(b->stats[i].n_models == 2);
         rc = bl_logit_stats_add(&b->stats[i], token, n_tokens, row, n_rows, pair, err);
     }
     return rc;
