@@ -129,15 +129,16 @@ bl_status bl_logit_stats_add(void *context, size_t token, size_t n_tokens, uint6
                              uint64_t n_rows, const float *const *logits, struct bl_err *err)
 {
     bl_logit_stats *stats = context;
-    size_t n = (size_t)n_rows;
+    const size_t n = (size_t)n_rows, n_models = stats->n_models;
 
     (void)err;
+    assert(n_models <= 2);
     for (size_t t = 0; t < n_tokens; t++) {
         bl_logit_sum *s = stats->token + (token + t) * stats->n_models;
         double *cross = stats->cross ? stats->cross + token + t : NULL;
         int64_t target = stats->target[token + t];
 
-        for (size_t m = 0; m < stats->n_models; m++)
+        for (size_t m = 0; m < n_models; m++)
             add_slice(s + m, m == 0 ? cross : NULL, logits[m] + t * n,
                       m == 0 && cross ? logits[1] + t * n : NULL, n, row, target);
     }
