@@ -28,19 +28,33 @@ size_t bl_attention_floats(const bl_network *network)
 
 struct heads_job {
     const bl_attention_heads *heads;
-    size_t n_seqs, n_positions, n_blocks;
+    const bl_block *tokens;
+    size_t n_blocks;
     float *scores; /* [n_threads][BL_ATTENTION_BLOCK][n_positions] */
 };
+
+/* The end of the run of queries from i on that see keys from the same place, *start. */
+static size_t find_run(size_t *start, const uint32_t *starts, size_t i, size_t end)
+{
+    size_t j = i + 1;
+
+    *start = starts ? starts[i] : 0;
+    while (starts && j < end && starts[j] == starts[i])
+        j++;
+    return starts ? j : end;
+}
 
 static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct heads_job *job = context;
     const bl_attention_heads *g = job->heads;
-    size_t per_block = g->n_heads * job->n_seqs;
+    const bl_block *b = job->tokens;
+    size_t per_block = g->n_heads * b->n_seqs;
     size_t block = job->n_blocks - 1 - i / per_block; /* the longest first: threads end together */
     size_t head = i % g->n_heads, kv = head / g->heads_per_kv;
-    size_t row = i % per_block / g->n_heads * job->n_positions;
-    size_t first = block * BL_ATTENTION_BLOCK;
+    size_t row = i % per_block / g->n_heads * b->n_positions;
+    size_t first = block * BL_ATTENTION_BLOCK, start;
+    size_t end = (size_t)bl_min_u64(first + BL_ATTENTION_BLOCK, b->n_positions);
     const float *q = g->q + row * g->ldq + head * (g->own_dim + g->shared_dim);
     bl_attention_head h = {
         .part[0] = { q, g->k + row * g->ldk + kv * g->k_stride, g->ldq, g->ldk, g->own_dim },
@@ -57,15 +71,19 @@ static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_e
     if (g->shared_k)
         h.part[h.n_parts++] = (bl_attention_part){ q + g->own_dim, g->shared_k + row * g->ld_shared,
                                                    g->ldq, g->ld_shared, g->shared_dim };
-    bl_attention(&h, first, (size_t)bl_min_u64(BL_ATTENTION_BLOCK, job->n_positions - first),
-                 job->scores + (size_t)i_thread * BL_ATTENTION_BLOCK * job->n_positions);
+    for (size_t query = first, next; query < end; query = next) {
+        next = find_run(&start, b->start ? b->start + row : NULL, query, end);
+        bl_attention(&h, start, query, next - query,
+                     job->scores + (size_t)i_thread * BL_ATTENTION_BLOCK * b->n_positions);
+    }
     return BL_OK;
 }
 
-bl_status bl_attention_heads_run(const bl_attention_heads *heads, size_t n_seqs, size_t n_positions,
+bl_status bl_attention_heads_run(const bl_attention_heads *heads, const bl_block *block,
                                  int n_threads, struct bl_err *err)
 {
-    struct heads_job job = { heads, n_seqs, n_positions, 0, NULL };
+    const size_t n_positions = block->n_positions;
+    struct heads_job job = { .heads = heads, .tokens = block };
     bl_status rc;
 
     job.n_blocks = (size_t)bl_ceil_div_u64(n_positions, BL_ATTENTION_BLOCK);
@@ -73,7 +91,8 @@ bl_status bl_attention_heads_run(const bl_attention_heads *heads, size_t n_seqs,
         bl_alloc((size_t)n_threads * BL_ATTENTION_BLOCK, n_positions * sizeof(*job.scores));
     if (!job.scores)
         return bl_fail_nomem(err, "attention scores");
-    rc = bl_par_for(heads->n_heads * n_seqs * job.n_blocks, n_threads, attend_block, &job, err);
+    rc = bl_par_for(heads->n_heads * block->n_seqs * job.n_blocks, n_threads, attend_block, &job,
+                    err);
     bl_free(job.scores);
     return rc;
 }

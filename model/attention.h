@@ -44,9 +44,9 @@ typedef struct bl_attention_heads {
     float scale;
 } bl_attention_heads;
 
-/* Causal attention of every head of the group over every sequence. */
-BL_MUST_USE bl_status bl_attention_heads_run(const bl_attention_heads *heads, size_t n_seqs,
-                                             size_t n_positions, int n_threads, struct bl_err *err);
+/* Causal attention of every head of the group over every sequence of the block. */
+BL_MUST_USE bl_status bl_attention_heads_run(const bl_attention_heads *heads, const bl_block *block,
+                                             int n_threads, struct bl_err *err);
 
 /* Rotate x[T][n_heads][dim] (heads head_stride apart, tokens ldx) by each token's position. */
 BL_MUST_USE bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,

@@ -120,8 +120,7 @@ static bl_status attend_group(const struct gqa *g, uint32_t kv, uint32_t n, stru
     if (rc == BL_OK)
         rc = bl_attention_rotate(g->k.y, heads.ldk, n, d, &g->rope, g->block, n_threads, err);
     if (rc == BL_OK)
-        rc =
-            bl_attention_heads_run(&heads, g->block->n_seqs, g->block->n_positions, n_threads, err);
+        rc = bl_attention_heads_run(&heads, g->block, n_threads, err);
     return rc;
 }
 

@@ -222,8 +222,7 @@ static bl_status show_value_latents(const struct mla *m, const bl_attention_head
         one.v_dim = lora;
         one.out = m->mean;
         one.ldout = lora;
-        rc = bl_attention_heads_run(&one, m->block->n_seqs, m->block->n_positions,
-                                    m->weights->n_threads, err);
+        rc = bl_attention_heads_run(&one, m->block, m->weights->n_threads, err);
         seen.head = first + h;
         if (rc == BL_OK)
             rc = bl_taps_show(m->taps, &seen, err);
@@ -234,8 +233,7 @@ static bl_status show_value_latents(const struct mla *m, const bl_attention_head
 static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, struct bl_err *err)
 {
     const bl_attention_heads heads = heads_of(m, head, n);
-    bl_status rc = bl_attention_heads_run(&heads, m->block->n_seqs, m->block->n_positions,
-                                          m->weights->n_threads, err);
+    bl_status rc = bl_attention_heads_run(&heads, m->block, m->weights->n_threads, err);
 
     return rc == BL_OK && m->mean ? show_value_latents(m, &heads, head, err) : rc;
 }

@@ -10,8 +10,9 @@
 typedef struct bl_block {
     size_t first; /* the state's token that is the block's token 0 */
     uint32_t n_seqs, n_positions, hidden_size;
-    size_t n_tokens; /* n_seqs * n_positions */
-    float *hidden;   /* [n_tokens][hidden_size]: the state's own memory, or a copy */
+    size_t n_tokens;       /* n_seqs * n_positions */
+    const uint32_t *start; /* [n_tokens] or NULL: bl_state's */
+    float *hidden;         /* [n_tokens][hidden_size]: the state's own memory, or a copy */
 } bl_block;
 
 typedef bl_status (*bl_block_fn)(void *context, bl_block *block, struct bl_err *err);

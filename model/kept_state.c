@@ -90,6 +90,7 @@ static bl_status load(bl_state *out, const char *path, bl_hash128 tokens, const 
          !bl_hash128_equal(hash_tokens(s.token, s.n_tokens), tokens) || s.n_seqs != run->n_seqs ||
          s.hidden_size != run->weights->network->config->hidden_size))
         rc = bl_fail(err, BL_E_FORMAT, "%s: the state of another model or text", path);
+    s.start = run->start;
     if (rc == BL_OK)
         *out = s;
     else
@@ -104,6 +105,7 @@ bl_status bl_run_begin(bl_state *out, const bl_run *run, struct bl_err *err)
                                  run->weights->network->config->hidden_size, run->room, err);
 
     s.run_id = run->id;
+    s.start = run->start;
     if (rc == BL_OK)
         rc = bl_embed(&s, run->weights, err);
     if (rc == BL_OK)

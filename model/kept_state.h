@@ -16,6 +16,7 @@ typedef struct bl_run {
     const bl_weights *weights;
     const bl_router_policy *policy; /* [n_layers], or NULL */
     const int32_t *tokens;          /* [n_seqs][n_positions] */
+    const uint32_t *start;          /* [n_seqs][n_positions] as in bl_state, or NULL */
     uint32_t n_seqs, n_positions;
     const bl_room *room; /* NULL for zeroed */
     bl_hash128 id;       /* of the state; zero where nothing is kept */

@@ -1,7 +1,7 @@
 /*
  * op_attention.h - causal attention of one head over one sequence, a block of queries at a time.
  *
- *     s[i][t] = scale * q[i] . k[t]   for t <= i
+ *     s[i][t] = scale * q[i] . k[t]   for start <= t <= i
  *     o[i]    = sum_t softmax(s[i])[t] v[t]
  *
  * q and k may lie in two parts whose products add up (latent attention: each head's own
@@ -32,9 +32,10 @@ typedef struct bl_attention_head {
 } bl_attention_head;
 
 /*
- * Queries [first, first + n_queries) against keys 0 .. first + n_queries - 1.
- * scores: scratch of n_queries * (first + n_queries) floats, n_queries <= BL_ATTENTION_BLOCK.
+ * Queries [first, first + n_queries) against keys start .. their own; start <= first.
+ * scores: scratch of n_queries * (first + n_queries - start) floats, n_queries <= BL_ATTENTION_BLOCK.
  */
-void bl_attention(const bl_attention_head *head, size_t first, size_t n_queries, float *scores);
+void bl_attention(const bl_attention_head *head, size_t start, size_t first, size_t n_queries,
+                  float *scores);
 
 #endif

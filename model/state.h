@@ -37,6 +37,7 @@ typedef struct bl_state {
     uint32_t n_layers_done; /* layers 0 .. n_layers_done - 1 are in hidden; 0: the embedding */
     size_t n_tokens;        /* n_seqs * n_positions */
     int32_t *token;         /* [n_tokens] */
+    const uint32_t *start;  /* [n_tokens] first position that each token sees; NULL: 0. Borrowed */
     bl_matrix hidden;       /* [n_tokens][hidden_size] */
     bl_room room;           /* its scratch is borrowed */
     bl_hash128 run_id;      /* the driver's; zero unless set */

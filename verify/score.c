@@ -111,18 +111,24 @@ bl_status bl_score_plan_make(bl_score_plan *out, const bl_score *score,
     return BL_OK;
 }
 
-/* Which run the state is of: that of the model, or one that was watched for a purpose. */
+static void mix(bl_hash128 *id, const void *bytes, size_t n)
+{
+    const bl_hash128 hash = bl_hash128_of(bytes, n);
+
+    id->low ^= hash.low;
+    id->high ^= hash.high;
+}
+
+/* Which run the state is of: model, what tokens see, and the purpose if one was watched for it. */
 static bl_status identify(bl_hash128 *out, const struct run *run, size_t i, struct bl_err *err)
 {
-    const bl_watch *watch = run->score->watch;
-    bl_status rc = bl_run_id(out, &run->model[i].weights, run->score->policy[i], err);
+    const bl_score *s = run->score;
+    bl_status rc = bl_run_id(out, &run->model[i].weights, s->policy[i], err);
 
-    if (rc == BL_OK && watch) {
-        const bl_hash128 purpose = bl_hash128_of(watch->purpose, strlen(watch->purpose));
-
-        out->low ^= purpose.low;
-        out->high ^= purpose.high;
-    }
+    if (rc == BL_OK && s->watch)
+        mix(out, s->watch->purpose, strlen(s->watch->purpose));
+    if (rc == BL_OK && s->start)
+        mix(out, s->start, (size_t)s->n_seqs * s->n_positions * sizeof(*s->start));
     return rc;
 }
 
@@ -135,6 +141,7 @@ static bl_status begin(struct run *run, size_t i, struct bl_err *err)
     struct model *m = &run->model[i];
     bl_run job = { .weights = &m->weights,
                    .tokens = s->token,
+                   .start = s->start,
                    .n_seqs = s->n_seqs,
                    .n_positions = s->n_positions,
                    .room = &run->room };

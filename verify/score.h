@@ -62,7 +62,8 @@ typedef struct bl_score {
     const bl_ckpt *ckpt[BL_SCORE_MAX_MODELS];
     const bl_router_policy *policy[BL_SCORE_MAX_MODELS]; /* [n_layers], or NULL */
 
-    const int32_t *token; /* [n_seqs][n_positions] */
+    const int32_t *token;  /* [n_seqs][n_positions] */
+    const uint32_t *start; /* the same: where what each token sees begins (bl_state); or NULL */
     uint32_t n_seqs, n_positions;
 
     /* [n_rows] chosen positions, ascending, repeats allowed: sequence * n_positions + position */

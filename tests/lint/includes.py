@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Who may include whom (docs/architecture.md), and one door for each dependency.
 
-base < formats < {convert, model}, model < verify < {prune, quantize}, quantize < distill, all < cli.
+base < formats < {convert, model}, model < verify < {prune, quantize} < distill, all < cli.
 Includes are
 written from the root; a .c file includes its own header first.
 """
@@ -19,7 +19,7 @@ BELOW = {
     "verify": ("base", "formats", "model", "verify"),
     "prune": ("base", "formats", "model", "verify", "prune"),
     "quantize": ("base", "formats", "model", "verify", "convert", "quantize"),
-    "distill": ("base", "formats", "model", "verify", "convert", "quantize", "distill"),
+    "distill": ("base", "formats", "model", "verify", "convert", "quantize", "prune", "distill"),
 }
 
 # header -> the only files that may include it (a prefix of their path)

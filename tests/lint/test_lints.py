@@ -40,7 +40,7 @@ class Lints(unittest.TestCase):
             found = self.found(includes, f"{who}/a.c", f'\n#include "{whom}/x.h"\n')
             self.assertEqual(found, [f"2: {who}/ must not include {whom}/"])
         good = [("formats", "base"), ("convert", "formats"), ("verify", "model"),
-                ("quantize", "convert"), ("distill", "quantize"), ("cli", "distill"),
+                ("quantize", "convert"), ("distill", "quantize"), ("distill", "prune"), ("cli", "distill"),
                 ("tests", "cli")]
         for who, whom in good:
             self.assertEqual(self.found(includes, f"{who}/a.c", f'#include "{whom}/x.h"\n'), [])

@@ -118,6 +118,50 @@ static void blocks_of_whole_tiles_and_spilling_change_no_bit(void **state)
     bl_free(uneven);
 }
 
+/* All hidden states after all layers of one sequence; start NULL: one document. */
+static float *hidden_of(const struct golden *g, const int32_t *tokens, const uint32_t *start,
+                        uint32_t n)
+{
+    const uint32_t hidden = g->network.config->hidden_size;
+    float *out = bl_alloc(n, hidden * sizeof(*out));
+    bl_state s;
+
+    assert_int_equal(bl_state_init(&s, tokens, 1, n, hidden, NULL, NULL), BL_OK);
+    s.start = start;
+    assert_int_equal(bl_embed(&s, &g->weights, NULL), BL_OK);
+    assert_int_equal(golden_layers(&s, g->network.config->n_layers, &g->weights, NULL, NULL, NULL),
+                     BL_OK);
+    assert_int_equal(bl_matrix_read(out, &s.hidden, 0, n, NULL), BL_OK);
+    bl_state_release(&s);
+    return out;
+}
+
+/* Three documents, one across the blocks of queries, and rotary positions far from zero. */
+static void documents_in_a_sequence_see_only_themselves(void **state)
+{
+    enum { N = 200 };
+    static const uint32_t begin_at[4] = { 0, 30, 31, N };
+    const struct golden *g = *state;
+    const uint32_t hidden = g->network.config->hidden_size;
+    int32_t tokens[N];
+    uint32_t start[N];
+    float *packed;
+
+    for (uint32_t t = 0; t < N; t++) {
+        tokens[t] = g->tokens[t * 7 % g->n_tokens];
+        start[t] = t < 30 ? 0 : t < 31 ? 30 : 31;
+    }
+    packed = hidden_of(g, tokens, start, N);
+    for (size_t d = 0; d < 3; d++) {
+        const uint32_t from = begin_at[d], n = begin_at[d + 1] - from;
+        float *alone = hidden_of(g, tokens + from, NULL, n);
+
+        assert_true(difference(packed + from * hidden, alone, n * hidden) < 1e-3);
+        bl_free(alone);
+    }
+    bl_free(packed);
+}
+
 static void a_spilled_run_that_was_saved_goes_on_anywhere(void **state)
 {
     const struct golden *g = *state;
@@ -424,6 +468,7 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_run_that_was_saved_goes_on_with_the_same_bits),
         cmocka_unit_test(blocks_of_whole_tiles_and_spilling_change_no_bit),
+        cmocka_unit_test(documents_in_a_sequence_see_only_themselves),
         cmocka_unit_test(a_spilled_run_that_was_saved_goes_on_anywhere),
         cmocka_unit_test(a_scratch_folder_that_is_full_or_missing_is_named),
         cmocka_unit_test(sequences_do_not_see_each_other_nor_what_follows),

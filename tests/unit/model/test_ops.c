@@ -149,7 +149,7 @@ static void attention_in_blocks_is_torchs(void **state)
     fill_stream(shared, 600, 9);
     fill_stream(v, 750, 10);
     for (size_t first = 0; first < 150; first += BL_ATTENTION_BLOCK)
-        bl_attention(&head, first,
+        bl_attention(&head, 0, first,
                      first + BL_ATTENTION_BLOCK <= 150 ? BL_ATTENTION_BLOCK : 150 - first, scores);
     for (size_t i = 0; i < 4; i++)
         assert_true(largest_error(out + kept[i] * 5, attention_rows + i * 5, 5) < 2e-6);
