@@ -24,6 +24,14 @@ void bl_sgemm_nn(size_t m, size_t n, size_t k, float alpha, const float *a, size
 void bl_sgemm_tn(size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                  const float *b, size_t ldb, float beta, float *c, size_t ldc);
 
+/* The same three in F64. */
+void bl_dgemm_nt(size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                 const double *b, size_t ldb, double beta, double *c, size_t ldc);
+void bl_dgemm_nn(size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                 const double *b, size_t ldb, double beta, double *c, size_t ldc);
+void bl_dgemm_tn(size_t m, size_t n, size_t k, double alpha, const double *a, size_t lda,
+                 const double *b, size_t ldb, double beta, double *c, size_t ldc);
+
 /* C[n,n] = alpha * A[n,k] A^T + beta * C, the lower triangle: nothing above it is touched. */
 void bl_ssyrk_lower(size_t n, size_t k, float alpha, const float *a, size_t lda, float beta,
                     float *c, size_t ldc);

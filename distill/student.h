@@ -8,6 +8,7 @@
 #define BL_DISTILL_STUDENT_H
 
 #include "base/err.h"
+#include "distill/loss.h"
 #include "formats/ckpt/ckpt.h"
 
 #include <stdbool.h>
@@ -46,22 +47,6 @@ bl_parameter *bl_student_parameter(bl_student *student, size_t i);
 uint64_t bl_student_n_values(const bl_student *student);
 void bl_student_zero_gradients(bl_student *student);
 
-/* What is learned from the teacher, and how. */
-typedef enum bl_divergence {
-    BL_FORWARD_KL, /* KL(teacher || student) */
-    BL_REVERSE_KL, /* KL(student || teacher) */
-    BL_JSD         /* beta KL(t || m) + (1 - beta) KL(s || m), m = beta t + (1 - beta) s */
-} bl_divergence;
-
-typedef struct bl_loss {
-    double kd;          /* weight of the divergence; 0: no teacher is looked at */
-    double ce;          /* weight of the cross-entropy with the text */
-    bl_divergence kind; /* reverse KL and JSD want every logit of the teacher */
-    double beta;        /* JSD */
-    double temperature; /* of both; the divergence is multiplied by its square */
-    bool bucket; /* top-k: the other ids are one entry with the tail's mass; else renormalised */
-} bl_loss;
-
 /* Rows of the teacher's head, for targets that are hidden states. */
 typedef bl_status (*bl_teacher_head_fn)(void *context, float *out, uint64_t row, uint64_t n_rows,
                                         struct bl_err *err);
@@ -76,7 +61,7 @@ typedef struct bl_batch {
     const uint32_t *id;    /* entries of the teacher's distribution */
     const float *weight;
     const float *tail;   /* [T] top-k with `bucket` */
-    bool exact_sum;      /* weights of a token add up to 1 (sampled), or are made to (top-k) */
+    const float *entropy; /* [T] the teacher's, where weights are draws of it; or NULL */
     const float *hidden; /* [T][teacher_hidden], or NULL */
     uint32_t teacher_hidden;
     bl_teacher_head_fn teacher_head;
@@ -86,10 +71,8 @@ typedef struct bl_batch {
 /* Sums over the scored tokens of a batch, in nats. */
 typedef struct bl_step_sums {
     uint64_t n_tokens;
-    double loss; /* kd * divergence * temperature^2 + ce * cross-entropy */
-    double ce;
-    double
-        kd; /* the divergence; sampled and top-k: without the teacher's entropy where it is not known */
+    double loss;       /* what is minimised: loss.h */
+    double ce, kd;     /* the cross-entropy; the divergence */
 } bl_step_sums;
 
 /*

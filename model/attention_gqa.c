@@ -33,25 +33,31 @@ struct gqa {
     float *out;     /* [T][heads * d] */
 };
 
-static void release_projection(struct projection *p)
-{
-    bl_free(p->bias);
-    bl_free(p->y);
-}
-
 static void release(struct gqa *g)
 {
+    bl_free(g->q.bias);
+    bl_free(g->k.bias);
+    bl_free(g->v.bias);
+    if (g->block->tape)
+        return;
     bl_rope_release(&g->rope);
-    release_projection(&g->q);
-    release_projection(&g->k);
-    release_projection(&g->v);
+    bl_free(g->q.y);
+    bl_free(g->k.y);
+    bl_free(g->v.y);
     bl_free(g->x);
     bl_free(g->out);
 }
 
+/* The tape's memory, or that of a block for the time of the step. */
+static bl_status take(float **out, const struct gqa *g, float *kept, size_t n, struct bl_err *err)
+{
+    *out = g->block->tape ? kept : bl_alloc(g->block->n_tokens, n * sizeof(**out));
+    return *out ? BL_OK : bl_fail_nomem(err, "attention");
+}
+
 /* Weight, bias and room for the heads of one group. */
 static bl_status open_projection(struct projection *p, const struct gqa *g, uint32_t group_heads,
-                                 struct bl_err *err)
+                                 float *kept, struct bl_err *err)
 {
     size_t d = g->net->qk_dim, n = p->n_heads * d;
     bl_status rc = bl_weights_find(&p->weight, g->weights, g->layer, p->weight_name, n,
@@ -59,10 +65,7 @@ static bl_status open_projection(struct projection *p, const struct gqa *g, uint
 
     if (rc == BL_OK && g->net->config->qkv_bias)
         rc = bl_weights_vector(&p->bias, g->weights, g->layer, p->bias_name, n, err);
-    if (rc != BL_OK)
-        return rc;
-    p->y = bl_alloc(g->block->n_tokens, group_heads * d * sizeof(*p->y));
-    return p->y ? BL_OK : bl_fail_nomem(err, "attention");
+    return rc == BL_OK ? take(&p->y, g, kept, group_heads * d, err) : rc;
 }
 
 /* y = W x + b for heads [head, head + n). */
@@ -127,28 +130,31 @@ static bl_status attend_group(const struct gqa *g, uint32_t kv, uint32_t n, stru
 static bl_status prepare(struct gqa *g, struct bl_err *err)
 {
     const bl_network *net = g->net;
-    size_t hidden = g->block->hidden_size, n_tokens = g->block->n_tokens;
-    bl_status rc = bl_rope_init(&g->rope, net->rope_dim, net->config->rope_interleaved,
-                                net->inv_freq, net->rope_magnitude, g->block->n_positions, err);
+    const bl_tape none = { 0 }, *tape = g->block->tape ? g->block->tape : &none;
+    const size_t hidden = g->block->hidden_size;
+    bl_status rc = BL_OK;
 
-    if (rc != BL_OK)
-        return rc;
-    g->x = bl_alloc(n_tokens, hidden * sizeof(*g->x));
-    rc = g->x ? bl_norm_block(g->x, g->block, g->layer, "input_layernorm.weight", g->weights, err)
-              : bl_fail_nomem(err, "attention");
+    if (g->block->tape)
+        g->rope = tape->rope;
+    else
+        rc = bl_rope_init(&g->rope, net->rope_dim, net->config->rope_interleaved, net->inv_freq,
+                          net->rope_magnitude, g->block->n_positions, err);
+    if (rc == BL_OK)
+        rc = take(&g->x, g, tape->attention_x, hidden, err);
+    if (rc == BL_OK)
+        rc = bl_norm_block(g->x, g->block, g->layer, "input_layernorm.weight", g->weights, err);
     if (rc == BL_OK)
         rc = bl_taps_show_block(g->taps, BL_TAP_ATTENTION_INPUT, g->layer, g->block, g->x, hidden,
                                 err);
     if (rc == BL_OK)
-        rc = open_projection(&g->q, g, g->group * net->heads_per_kv, err);
+        rc = open_projection(&g->q, g, g->group * net->heads_per_kv, tape->q, err);
     if (rc == BL_OK)
-        rc = open_projection(&g->k, g, g->group, err);
+        rc = open_projection(&g->k, g, g->group, tape->k, err);
     if (rc == BL_OK)
-        rc = open_projection(&g->v, g, g->group, err);
-    if (rc != BL_OK)
-        return rc;
-    g->out = bl_alloc(n_tokens, net->n_heads * (size_t)net->v_dim * sizeof(*g->out));
-    return g->out ? BL_OK : bl_fail_nomem(err, "attention");
+        rc = open_projection(&g->v, g, g->group, tape->v, err);
+    if (rc == BL_OK)
+        rc = take(&g->out, g, tape->heads, net->n_heads * (size_t)net->v_dim, err);
+    return rc;
 }
 
 bl_status bl_attention_gqa(bl_block *block, uint32_t layer, const bl_weights *weights,
@@ -168,7 +174,7 @@ bl_status bl_attention_gqa(bl_block *block, uint32_t layer, const bl_weights *we
     bl_status rc;
 
     g.group = (uint32_t)bl_max_u64(BL_ATTENTION_GROUP / net->heads_per_kv, 1);
-    g.group = (uint32_t)bl_min_u64(g.group, net->n_kv_heads);
+    g.group = block->tape ? net->n_kv_heads : (uint32_t)bl_min_u64(g.group, net->n_kv_heads);
     rc = prepare(&g, err);
     for (uint32_t kv = 0; kv < net->n_kv_heads && rc == BL_OK; kv += g.group)
         rc = attend_group(&g, kv, (uint32_t)bl_min_u64(g.group, net->n_kv_heads - kv), err);

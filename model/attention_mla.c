@@ -13,6 +13,8 @@
 #include "model/linear.h"
 #include "model/norm.h"
 
+#include <string.h>
+
 struct mla {
     bl_block *block;
     uint32_t layer;
@@ -33,19 +35,22 @@ struct mla {
 
 static void release(struct mla *m)
 {
+    bl_free(m->mean);
+    if (m->block->tape)
+        return;
     bl_rope_release(&m->rope);
     bl_free(m->x);
     bl_free(m->query);
     bl_free(m->latent);
     bl_free(m->q);
     bl_free(m->kv);
-    bl_free(m->mean);
     bl_free(m->out);
 }
 
-static bl_status allocate(float **out, size_t n_tokens, size_t n, struct bl_err *err)
+/* The tape's memory, or that of a block for the time of the step. */
+static bl_status take(float **out, const struct mla *m, float *kept, size_t n, struct bl_err *err)
 {
-    *out = bl_alloc(n_tokens, n * sizeof(**out));
+    *out = m->block->tape ? kept : bl_alloc(m->n_tokens, n * sizeof(**out));
     return *out ? BL_OK : bl_fail_nomem(err, "attention");
 }
 
@@ -64,9 +69,9 @@ static bl_status project(float *y, const struct mla *m, const char *suffix, size
     return rc == BL_OK ? bl_linear_run(&l, m->weights, err) : rc;
 }
 
-/* The first n values of each row of x, normalised in place. */
-static bl_status norm_latent(float *x, size_t ld, size_t n, const struct mla *m, const char *suffix,
-                             bl_tap tap, struct bl_err *err)
+/* y = the first n values of each row of x, normalised; y may be x. */
+static bl_status norm_latent(float *y, const float *x, size_t ld, size_t n, const struct mla *m,
+                             const char *suffix, bl_tap tap, struct bl_err *err)
 {
     const bl_activation seen = { .tap = tap,
                                  .layer = m->layer,
@@ -75,8 +80,8 @@ static bl_status norm_latent(float *x, size_t ld, size_t n, const struct mla *m,
                                  .n_rows = m->n_tokens,
                                  .n_cols = n,
                                  .ld = ld,
-                                 .value = x };
-    bl_norm norm = { .y = x,
+                                 .value = y };
+    bl_norm norm = { .y = y,
                      .ldy = ld,
                      .x = x,
                      .ldx = ld,
@@ -94,12 +99,52 @@ static bl_status norm_latent(float *x, size_t ld, size_t n, const struct mla *m,
     return rc == BL_OK ? bl_taps_show(m->taps, &seen, err) : rc;
 }
 
-/* From the hidden states to the latents; x is dropped unless q is made from it. */
-static bl_status make_latents(struct mla *m, struct bl_err *err)
+/* The key latent and the rotated key that all heads share. */
+static bl_status make_latent(struct mla *m, const bl_tape *tape, struct bl_err *err)
 {
-    const bl_config *c = m->config;
-    size_t hidden = c->hidden_size;
-    bl_status rc = allocate(&m->x, m->n_tokens, hidden, err);
+    const size_t lora = m->config->kv_lora_rank, ld = m->ld_latent;
+    float *raw;
+    bl_status rc = take(&m->latent, m, tape->latent, ld, err);
+
+    if (rc != BL_OK)
+        return rc;
+    raw = m->block->tape ? tape->latent_raw : m->latent;
+    rc = project(raw, m, "self_attn.kv_a_proj_with_mqa.weight", ld, err);
+    for (size_t t = 0; t < m->n_tokens && raw != m->latent; t++)
+        memcpy(m->latent + t * ld + lora, raw + t * ld + lora, (ld - lora) * sizeof(*raw));
+    if (rc == BL_OK)
+        rc = norm_latent(m->latent, raw, ld, lora, m, "self_attn.kv_a_layernorm.weight",
+                         BL_TAP_KEY_LATENT, err);
+    if (rc == BL_OK)
+        rc = bl_attention_rotate(m->latent + lora, ld, 1, 0, &m->rope, m->block,
+                                 m->weights->n_threads, err);
+    return rc;
+}
+
+static bl_status make_query(struct mla *m, const bl_tape *tape, struct bl_err *err)
+{
+    const size_t n = m->config->q_lora_rank;
+    float *raw;
+    bl_status rc = take(&m->query, m, tape->query, n, err);
+
+    if (rc != BL_OK)
+        return rc;
+    raw = m->block->tape ? tape->query_raw : m->query;
+    rc = project(raw, m, "self_attn.q_a_proj.weight", n, err);
+    if (!m->block->tape)
+        bl_free(m->x);
+    m->x = NULL;
+    if (rc == BL_OK)
+        rc = norm_latent(m->query, raw, n, n, m, "self_attn.q_a_layernorm.weight",
+                         BL_TAP_QUERY_LATENT, err);
+    return rc;
+}
+
+/* From the hidden states to the latents; x is dropped unless q is made from it. */
+static bl_status make_latents(struct mla *m, const bl_tape *tape, struct bl_err *err)
+{
+    const size_t hidden = m->config->hidden_size;
+    bl_status rc = take(&m->x, m, tape->attention_x, hidden, err);
 
     if (rc == BL_OK)
         rc = bl_norm_block(m->x, m->block, m->layer, "input_layernorm.weight", m->weights, err);
@@ -107,26 +152,8 @@ static bl_status make_latents(struct mla *m, struct bl_err *err)
         rc = bl_taps_show_block(m->taps, BL_TAP_ATTENTION_INPUT, m->layer, m->block, m->x, hidden,
                                 err);
     if (rc == BL_OK)
-        rc = allocate(&m->latent, m->n_tokens, m->ld_latent, err);
-    if (rc == BL_OK)
-        rc = project(m->latent, m, "self_attn.kv_a_proj_with_mqa.weight", m->ld_latent, err);
-    if (rc == BL_OK)
-        rc = norm_latent(m->latent, m->ld_latent, c->kv_lora_rank, m,
-                         "self_attn.kv_a_layernorm.weight", BL_TAP_KEY_LATENT, err);
-    if (rc == BL_OK)
-        rc = bl_attention_rotate(m->latent + c->kv_lora_rank, m->ld_latent, 1, 0, &m->rope,
-                                 m->block, m->weights->n_threads, err);
-    if (rc != BL_OK || c->q_lora_rank == 0)
-        return rc;
-    rc = allocate(&m->query, m->n_tokens, c->q_lora_rank, err);
-    if (rc == BL_OK)
-        rc = project(m->query, m, "self_attn.q_a_proj.weight", c->q_lora_rank, err);
-    bl_free(m->x);
-    m->x = NULL;
-    if (rc == BL_OK)
-        rc = norm_latent(m->query, c->q_lora_rank, c->q_lora_rank, m,
-                         "self_attn.q_a_layernorm.weight", BL_TAP_QUERY_LATENT, err);
-    return rc;
+        rc = make_latent(m, tape, err);
+    return rc == BL_OK && m->config->q_lora_rank > 0 ? make_query(m, tape, err) : rc;
 }
 
 /* q and kv of heads [head, head + n). */
@@ -238,11 +265,11 @@ static bl_status attend_group(const struct mla *m, uint32_t head, uint32_t n, st
     return rc == BL_OK && m->mean ? show_value_latents(m, &heads, head, err) : rc;
 }
 
-static bl_status attend(struct mla *m, struct bl_err *err)
+static bl_status attend(struct mla *m, const bl_tape *tape, struct bl_err *err)
 {
     const bl_network *net = m->net;
     size_t nope = m->config->qk_nope_head_dim, v = net->v_dim, heads = net->n_heads;
-    uint32_t group = (uint32_t)bl_min_u64(BL_ATTENTION_GROUP, heads);
+    uint32_t group = (uint32_t)(m->block->tape ? heads : bl_min_u64(BL_ATTENTION_GROUP, heads));
     bool lora = m->config->q_lora_rank > 0;
     const bl_tensor *wq = NULL, *wkv = NULL;
     bl_status rc = bl_weights_find(
@@ -253,13 +280,15 @@ static bl_status attend(struct mla *m, struct bl_err *err)
         rc = bl_weights_find(&wkv, m->weights, m->layer, "self_attn.kv_b_proj.weight",
                              heads * (nope + v), m->config->kv_lora_rank, err);
     if (rc == BL_OK)
-        rc = allocate(&m->out, m->n_tokens, heads * v, err);
+        rc = take(&m->out, m, tape->heads, heads * v, err);
     if (rc == BL_OK)
-        rc = allocate(&m->q, m->n_tokens, group * (size_t)net->qk_dim, err);
+        rc = take(&m->q, m, tape->q, group * (size_t)net->qk_dim, err);
     if (rc == BL_OK)
-        rc = allocate(&m->kv, m->n_tokens, group * (nope + v), err);
-    if (rc == BL_OK && bl_taps_want(m->taps, BL_TAP_VALUE_LATENT))
-        rc = allocate(&m->mean, m->n_tokens, m->config->kv_lora_rank, err);
+        rc = take(&m->kv, m, tape->k, group * (nope + v), err);
+    if (rc == BL_OK && bl_taps_want(m->taps, BL_TAP_VALUE_LATENT)) {
+        m->mean = bl_alloc(m->n_tokens, m->config->kv_lora_rank * sizeof(*m->mean));
+        rc = m->mean ? BL_OK : bl_fail_nomem(err, "attention");
+    }
     for (uint32_t head = 0; head < heads && rc == BL_OK; head += group) {
         uint32_t n = (uint32_t)bl_min_u64(group, heads - head);
 
@@ -281,15 +310,19 @@ bl_status bl_attention_mla(bl_block *block, uint32_t layer, const bl_weights *we
                      .net = net,
                      .config = net->config,
                      .n_tokens = block->n_tokens };
-    bl_status rc;
+    const bl_tape none = { 0 }, *tape = block->tape ? block->tape : &none;
+    bl_status rc = BL_OK;
 
     m.ld_latent = (size_t)net->config->kv_lora_rank + net->rope_dim;
-    rc = bl_rope_init(&m.rope, net->rope_dim, net->config->rope_interleaved, net->inv_freq,
-                      net->rope_magnitude, block->n_positions, err);
+    if (block->tape)
+        m.rope = tape->rope;
+    else
+        rc = bl_rope_init(&m.rope, net->rope_dim, net->config->rope_interleaved, net->inv_freq,
+                          net->rope_magnitude, block->n_positions, err);
     if (rc == BL_OK)
-        rc = make_latents(&m, err);
+        rc = make_latents(&m, tape, err);
     if (rc == BL_OK)
-        rc = attend(&m, err);
+        rc = attend(&m, tape, err);
     if (rc == BL_OK)
         rc = bl_attention_output(block, m.out, layer, weights, taps, err);
     release(&m);

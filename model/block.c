@@ -48,6 +48,7 @@ bl_status bl_blocks_for(bl_state *state, bl_block_fn fn, void *context, struct b
                            .hidden_size = state->hidden_size };
 
         block.n_tokens = (size_t)block.n_seqs * block.n_positions;
+        block.tape = state->tape;
         block.start = state->start ? state->start + block.first : NULL;
         rc = run_block(state, &block, copy, fn, context, err);
     }

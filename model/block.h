@@ -12,6 +12,7 @@ typedef struct bl_block {
     uint32_t n_seqs, n_positions, hidden_size;
     size_t n_tokens;       /* n_seqs * n_positions */
     const uint32_t *start; /* [n_tokens] or NULL: bl_state's */
+    bl_tape *tape;         /* NULL, or bl_state's: then there is one block */
     float *hidden;         /* [n_tokens][hidden_size]: the state's own memory, or a copy */
 } bl_block;
 

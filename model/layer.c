@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 /* One layer's step over the blocks of its state. */
 struct step {
@@ -30,6 +31,9 @@ static bl_status attend(void *context, bl_block *block, struct bl_err *err)
 
     if (rc != BL_OK)
         return rc;
+    if (block->tape)
+        memcpy(block->tape->input, block->hidden,
+               block->n_tokens * block->hidden_size * sizeof(float));
     return s->weights->network->mla ? bl_attention_mla(block, s->layer, s->weights, s->taps, err)
                                     : bl_attention_gqa(block, s->layer, s->weights, s->taps, err);
 }
@@ -71,10 +75,14 @@ static bl_status dense_block(void *context, bl_block *block, struct bl_err *err)
                    .n_tokens = block->n_tokens,
                    .add = true,
                    .inner = s->inner,
+                   .product = block->tape ? block->tape->inner : NULL,
                    .seen = { .expert = -1, .first = block->first } };
     bl_status rc =
         bl_norm_block(s->x, block, s->layer, "post_attention_layernorm.weight", s->weights, err);
 
+    if (block->tape)
+        memcpy(block->tape->middle, block->hidden,
+               block->n_tokens * block->hidden_size * sizeof(float));
     if (rc == BL_OK)
         rc = bl_taps_show_block(s->taps, BL_TAP_FFN_INPUT, s->layer, block, s->x,
                                 block->hidden_size, err);
@@ -88,6 +96,11 @@ static bl_status run_dense(struct step *s, struct bl_err *err)
     size_t n = bl_block_tokens(s->state), width = s->weights->network->config->intermediate_size;
     bl_status rc;
 
+    if (s->state->tape) {
+        s->x = s->state->tape->ffn_x;
+        s->inner = s->state->tape->gate;
+        return bl_blocks_for(s->state, dense_block, s, err);
+    }
     s->x = bl_alloc(n, s->state->hidden_size * sizeof(*s->x));
     s->inner = bl_alloc(n, 2 * width * sizeof(*s->inner));
     rc = s->x && s->inner ? bl_blocks_for(s->state, dense_block, s, err)

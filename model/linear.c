@@ -6,7 +6,7 @@
  *             and multiplies them with all tokens: nothing waits for anything
  *   by slabs  all threads decode a slab, then share its tiles of rows and tokens: for matrices of
  *             too few rows to go round
- *   held      the matrix is decoded already
+ *   held      the matrix is decoded already, or learned
  */
 #include "model/linear.h"
 
@@ -142,6 +142,10 @@ bl_status bl_linear_run(const bl_linear *linear, const bl_weights *weights, stru
     if (linear->n_tokens == 0 || linear->n_rows == 0)
         return BL_OK;
     p.n_token_tiles = (size_t)bl_ceil_div_u64(linear->n_tokens, BL_LINEAR_TOKENS);
+    if (weights->resident && bl_resident_get(weights->resident, w)->value) {
+        p.values = bl_resident_get(weights->resident, w)->value + linear->row * w->n_cols;
+        return run_decoded(&p, err);
+    }
     if (weights->hold) {
         rc = bl_hold_get(&whole, weights->hold, weights, w, err);
         p.values = whole ? whole + linear->row * w->n_cols : NULL;

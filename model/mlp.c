@@ -10,18 +10,18 @@
 enum { MAX_SUFFIX = 64 };
 
 struct gate_job {
-    float *gate;
-    const float *up;
+    float *product;
+    const float *gate, *up;
     size_t width;
 };
 
 static void gate_rows(void *context, size_t row, size_t n_rows, int i_thread)
 {
     const struct gate_job *job = context;
-    float *gate = job->gate + row * job->width;
+    const size_t first = row * job->width;
 
     (void)i_thread;
-    bl_swiglu(gate, gate, job->up + row * job->width, n_rows * job->width);
+    bl_swiglu(job->product + first, job->gate + first, job->up + first, n_rows * job->width);
 }
 
 static bl_status project(float *y, size_t n, const float *x, size_t k, bool add, const char *name,
@@ -43,7 +43,8 @@ bl_status bl_mlp_run(const bl_mlp *mlp, const bl_weights *weights, const bl_taps
 {
     size_t hidden = weights->network->config->hidden_size, width = mlp->width;
     float *gate = mlp->inner, *up = gate + mlp->n_tokens * width;
-    struct gate_job job = { gate, up, width };
+    float *product = mlp->product ? mlp->product : gate;
+    struct gate_job job = { product, gate, up, width };
     bl_activation seen = mlp->seen;
     bl_status rc =
         project(gate, width, mlp->x, hidden, false, "gate_proj.weight", mlp, weights, err);
@@ -56,10 +57,11 @@ bl_status bl_mlp_run(const bl_mlp *mlp, const bl_weights *weights, const bl_taps
     seen.layer = mlp->layer;
     seen.n_rows = mlp->n_tokens;
     seen.n_cols = seen.ld = width;
-    seen.value = gate;
+    seen.value = product;
     if (rc == BL_OK)
         rc = bl_taps_show(taps, &seen, err);
     if (rc == BL_OK)
-        rc = project(mlp->y, hidden, gate, width, mlp->add, "down_proj.weight", mlp, weights, err);
+        rc = project(mlp->y, hidden, product, width, mlp->add, "down_proj.weight", mlp, weights,
+                     err);
     return rc;
 }

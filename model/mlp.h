@@ -17,7 +17,8 @@ typedef struct bl_mlp {
     float *y;       /* [n_tokens][hidden]; not x */
     size_t n_tokens;
     bool add;           /* y += */
-    float *inner;       /* scratch [2][n_tokens][width] */
+    float *inner;       /* scratch [2][n_tokens][width]: gate, up */
+    float *product;     /* [n_tokens][width] silu(gate) * up; NULL: in place of gate */
     bl_activation seen; /* of silu(gate) * up: the caller sets expert, token, weight */
 } bl_mlp;
 

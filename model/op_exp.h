@@ -9,8 +9,17 @@
 #ifndef BL_MODEL_OP_EXP_H
 #define BL_MODEL_OP_EXP_H
 
+#include "base/real.h"
 #include "formats/dtype/float_bits.h"
 
+#ifdef BL_REAL_IS_DOUBLE
+#include <math.h>
+
+static inline double bl_exp(double x)
+{
+    return exp(x);
+}
+#else
 static inline float bl_exp(float x)
 {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -31,11 +40,12 @@ static inline float bl_exp(float x)
     y = y * bl_f32_from_bits(exponent << 23);
     return x < -87.0f ? 0.0f : y;
 }
+#endif
 
 /* 1 / (1 + e^-x) */
-static inline float bl_sigmoid(float x)
+static inline bl_real bl_sigmoid(bl_real x)
 {
-    return 1.0f / (1.0f + bl_exp(-x));
+    return (bl_real)1 / ((bl_real)1 + bl_exp(-x));
 }
 
 #endif

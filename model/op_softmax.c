@@ -7,9 +7,9 @@
 enum { N_LANES = 8 };
 
 BL_CLONES
-static float largest(const float *x, size_t n)
+static bl_real largest(const bl_real *x, size_t n)
 {
-    float lane[N_LANES], top;
+    bl_real lane[N_LANES], top;
     size_t i = 0;
 
     for (size_t j = 0; j < N_LANES; j++)
@@ -26,11 +26,11 @@ static float largest(const float *x, size_t n)
 }
 
 BL_CLONES
-void bl_softmax(float *x, size_t n)
+void bl_softmax(bl_real *x, size_t n)
 {
-    const float top = largest(x, n);
+    const bl_real top = largest(x, n);
     double lane[N_LANES] = { 0 }, sum = 0;
-    float scale;
+    bl_real scale;
     size_t i = 0;
 
     for (size_t j = 0; j < n; j++)
@@ -42,7 +42,7 @@ void bl_softmax(float *x, size_t n)
         lane[i % N_LANES] += (double)x[i];
     for (size_t j = 0; j < N_LANES; j++)
         sum += lane[j];
-    scale = (float)(1.0 / sum);
+    scale = (bl_real)(1.0 / sum);
     for (size_t j = 0; j < n; j++)
         x[j] *= scale;
 }

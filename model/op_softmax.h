@@ -4,9 +4,9 @@
 #ifndef BL_MODEL_OP_SOFTMAX_H
 #define BL_MODEL_OP_SOFTMAX_H
 
-#include <stddef.h>
+#include "base/real.h"
 
 /* In place over x[n], n >= 1. The sum is in double, in eight lanes and a fixed order. */
-void bl_softmax(float *x, size_t n);
+void bl_softmax(bl_real *x, size_t n);
 
 #endif

@@ -5,9 +5,12 @@
 #ifndef BL_MODEL_OP_SWIGLU_H
 #define BL_MODEL_OP_SWIGLU_H
 
-#include <stddef.h>
+#include "base/real.h"
 
 /* y[n]; y may be gate. */
-void bl_swiglu(float *y, const float *gate, const float *up, size_t n);
+void bl_swiglu(bl_real *y, const bl_real *gate, const bl_real *up, size_t n);
+
+/* From dy[n]: dgate and dup, in place of gate and up. */
+void bl_swiglu_backward(bl_real *gate, bl_real *up, const bl_real *dy, size_t n);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/sink.h"
 #include "base/source.h"
 #include "model/matrix.h"
+#include "model/tape.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -39,8 +40,9 @@ typedef struct bl_state {
     int32_t *token;         /* [n_tokens] */
     const uint32_t *start;  /* [n_tokens] first position that each token sees; NULL: 0. Borrowed */
     bl_matrix hidden;       /* [n_tokens][hidden_size] */
-    bl_room room;           /* its scratch is borrowed */
-    bl_hash128 run_id;      /* the driver's; zero unless set */
+    bl_tape *tape;     /* what the next layer keeps for a backward pass; NULL: nothing. Borrowed */
+    bl_room room;      /* its scratch is borrowed */
+    bl_hash128 run_id; /* the driver's; zero unless set */
 } bl_state;
 
 /* Copies n_seqs * n_positions tokens; hidden is zero until bl_embed(). room: NULL for zeroed. */

@@ -38,8 +38,12 @@ bl_status bl_weights_read(float *out, const bl_weights *weights, const bl_tensor
                           uint64_t row, uint64_t n_rows, struct bl_err *err)
 {
     const bl_weight_filter *filter = weights->filter;
-    bl_status rc = bl_ckpt_read_rows(weights->ckpt, tensor, row, n_rows, out, err);
+    bl_status rc = BL_OK;
 
+    if (weights->resident)
+        bl_resident_read(out, weights->resident, tensor, row, n_rows);
+    else
+        rc = bl_ckpt_read_rows(weights->ckpt, tensor, row, n_rows, out, err);
     if (rc != BL_OK || !filter)
         return rc;
     return filter->fn(filter->context, tensor, row, n_rows, out, err);
@@ -76,7 +80,10 @@ bl_status bl_weights_global_vector(float **out, const bl_weights *weights, const
     values = bl_alloc((size_t)n, sizeof(*values));
     if (!values)
         return bl_fail_nomem(err, name);
-    rc = bl_ckpt_read_rows(weights->ckpt, tensor, 0, 1, values, err);
+    if (weights->resident)
+        bl_resident_read(values, weights->resident, tensor, 0, 1);
+    else
+        rc = bl_ckpt_read_rows(weights->ckpt, tensor, 0, 1, values, err);
     if (rc != BL_OK) {
         bl_free(values);
         return rc;

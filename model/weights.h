@@ -9,6 +9,7 @@
 
 #include "formats/ckpt/ckpt.h"
 #include "model/network.h"
+#include "model/resident.h"
 
 typedef struct bl_hold bl_hold; /* model/hold.h */
 
@@ -28,6 +29,8 @@ typedef struct bl_weights {
     const bl_network *network;
     int n_threads;
     bl_hold *hold; /* where matrices are kept decoded between blocks of tokens, or NULL */
+    const bl_resident
+        *resident; /* weights that are learned, read in place of the file's; or NULL */
     const bl_weight_filter *filter; /* of matrices; norms and biases are not asked. Or NULL */
 } bl_weights;
 
