@@ -60,9 +60,9 @@ typedef struct bl_batch {
     const uint32_t *first; /* [T + 1] entries of each token, or NULL: none */
     const uint32_t *id;    /* entries of the teacher's distribution */
     const float *weight;
-    const float *tail;   /* [T] top-k with `bucket` */
+    const float *tail;    /* [T] top-k with `bucket` */
     const float *entropy; /* [T] the teacher's, where weights are draws of it; or NULL */
-    const float *hidden; /* [T][teacher_hidden], or NULL */
+    const float *hidden;  /* [T][teacher_hidden], or NULL */
     uint32_t teacher_hidden;
     bl_teacher_head_fn teacher_head;
     void *teacher_context;
@@ -71,8 +71,8 @@ typedef struct bl_batch {
 /* Sums over the scored tokens of a batch, in nats. */
 typedef struct bl_step_sums {
     uint64_t n_tokens;
-    double loss;       /* what is minimised: loss.h */
-    double ce, kd;     /* the cross-entropy; the divergence */
+    double loss;   /* what is minimised: loss.h */
+    double ce, kd; /* the cross-entropy; the divergence */
 } bl_step_sums;
 
 /*

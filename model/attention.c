@@ -34,7 +34,7 @@ struct heads_job {
 };
 
 /* The end of the run of queries from i on that see keys from the same place, *start. */
-static size_t find_run(size_t *start, const uint32_t *starts, size_t i, size_t end)
+size_t bl_attention_run_end(size_t *start, const uint32_t *starts, size_t i, size_t end)
 {
     size_t j = i + 1;
 
@@ -44,18 +44,10 @@ static size_t find_run(size_t *start, const uint32_t *starts, size_t i, size_t e
     return starts ? j : end;
 }
 
-static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_err *err)
+bl_attention_head bl_attention_head_of(const bl_attention_heads *g, size_t head, size_t row)
 {
-    const struct heads_job *job = context;
-    const bl_attention_heads *g = job->heads;
-    const bl_block *b = job->tokens;
-    size_t per_block = g->n_heads * b->n_seqs;
-    size_t block = job->n_blocks - 1 - i / per_block; /* the longest first: threads end together */
-    size_t head = i % g->n_heads, kv = head / g->heads_per_kv;
-    size_t row = i % per_block / g->n_heads * b->n_positions;
-    size_t first = block * BL_ATTENTION_BLOCK, start;
-    size_t end = (size_t)bl_min_u64(first + BL_ATTENTION_BLOCK, b->n_positions);
     const float *q = g->q + row * g->ldq + head * (g->own_dim + g->shared_dim);
+    const size_t kv = head / g->heads_per_kv;
     bl_attention_head h = {
         .part[0] = { q, g->k + row * g->ldk + kv * g->k_stride, g->ldq, g->ldk, g->own_dim },
         .n_parts = 1,
@@ -67,12 +59,27 @@ static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_e
         .scale = g->scale,
     };
 
-    (void)err;
     if (g->shared_k)
         h.part[h.n_parts++] = (bl_attention_part){ q + g->own_dim, g->shared_k + row * g->ld_shared,
                                                    g->ldq, g->ld_shared, g->shared_dim };
+    return h;
+}
+
+static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct heads_job *job = context;
+    const bl_attention_heads *g = job->heads;
+    const bl_block *b = job->tokens;
+    size_t per_block = g->n_heads * b->n_seqs;
+    size_t block = job->n_blocks - 1 - i / per_block; /* the longest first: threads end together */
+    size_t row = i % per_block / g->n_heads * b->n_positions;
+    size_t first = block * BL_ATTENTION_BLOCK, start;
+    size_t end = (size_t)bl_min_u64(first + BL_ATTENTION_BLOCK, b->n_positions);
+    const bl_attention_head h = bl_attention_head_of(g, i % g->n_heads, row);
+
+    (void)err;
     for (size_t query = first, next; query < end; query = next) {
-        next = find_run(&start, b->start ? b->start + row : NULL, query, end);
+        next = bl_attention_run_end(&start, b->start ? b->start + row : NULL, query, end);
         bl_attention(&h, start, query, next - query,
                      job->scores + (size_t)i_thread * BL_ATTENTION_BLOCK * b->n_positions);
     }

@@ -11,6 +11,7 @@
 #ifndef BL_MODEL_ATTENTION_H
 #define BL_MODEL_ATTENTION_H
 
+#include "model/op_attention.h"
 #include "model/op_rope.h"
 #include "model/block.h"
 #include "model/taps.h"
@@ -47,6 +48,34 @@ typedef struct bl_attention_heads {
 /* Causal attention of every head of the group over every sequence of the block. */
 BL_MUST_USE bl_status bl_attention_heads_run(const bl_attention_heads *heads, const bl_block *block,
                                              int n_threads, struct bl_err *err);
+
+/* Head `head` of the group over the sequence that begins at token `row`. */
+bl_attention_head bl_attention_head_of(const bl_attention_heads *heads, size_t head, size_t row);
+
+/* The end of the run of queries [i, end) that see keys from the same *start on (starts NULL: 0). */
+size_t bl_attention_run_end(size_t *start, const uint32_t *starts, size_t i, size_t end);
+
+/* Gradients of the heads of a group, laid out as the group itself unless said otherwise. */
+typedef struct bl_attention_heads_gradient {
+    float *dq, *dk, *dv; /* set */
+    float *dshared_k;    /* [T][shared_dim], rows ld_shared apart: set; where the group has one */
+    const float *dout;   /* given; out is as the forward pass left it */
+} bl_attention_heads_gradient;
+
+/*
+ * dk and dv have the strides of k and v. Memory: 2 blocks of scores a thread, and where there is a
+ * shared k the gradient that every head gives it, T * n_heads * shared_dim.
+ */
+BL_MUST_USE bl_status bl_attention_heads_backward(const bl_attention_heads_gradient *gradient,
+                                                  const bl_attention_heads *heads,
+                                                  const bl_block *block, int n_threads,
+                                                  struct bl_err *err);
+
+/* The gradient of bl_attention_rotate(), in place. */
+BL_MUST_USE bl_status bl_attention_rotate_backward(float *dx, size_t lddx, size_t n_heads,
+                                                   size_t head_stride, const bl_rope *rope,
+                                                   const bl_block *block, int n_threads,
+                                                   struct bl_err *err);
 
 /* Rotate x[T][n_heads][dim] (heads head_stride apart, tokens ldx) by each token's position. */
 BL_MUST_USE bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,

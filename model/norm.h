@@ -24,4 +24,20 @@ BL_MUST_USE bl_status bl_norm_block(float *out, const bl_block *block, uint32_t 
                                     const char *suffix, const bl_weights *weights,
                                     struct bl_err *err);
 
+/*
+ * dx[n_rows][n] += and the gradient of the layer's learned norm `suffix` +=, from dy[n_rows][n] and
+ * the norm's input x. Memory: n floats for every BL_ROWS_BLOCK rows. layer -1: suffix is the whole name.
+ */
+typedef struct bl_norm_backward {
+    int64_t layer;
+    const char *suffix;
+    float *dx;
+    const float *dy, *x;
+    size_t lddx, lddy, ldx, n_rows, n;
+    float eps;
+} bl_norm_backward;
+
+BL_MUST_USE bl_status bl_norm_backward_run(const bl_norm_backward *norm, const bl_weights *weights,
+                                           struct bl_err *err);
+
 #endif
