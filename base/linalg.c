@@ -5,14 +5,52 @@
 #include <cblas.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Only OpenBLAS has this; another BLAS is expected to be set to one thread by its own means. */
 extern void openblas_set_num_threads(int n_threads) __attribute__((weak));
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void use_one_thread(void)
+#ifdef __x86_64__
+extern char *openblas_get_corename(void) __attribute__((weak));
+extern void gotoblas_dynamic_quit(void) __attribute__((weak));
+extern void gotoblas_dynamic_init(void) __attribute__((weak));
+
+/*
+ * OpenBLAS takes its kernels by the processor's model number, and for one that is younger than itself
+ * those of 2004 (0.3.21, Debian 12's, on a Xeon of 2023: a third of the speed). What the processor
+ * can do decides here, unless the user has chosen. Before the first call, so that nothing depends on
+ * the first choice.
+ */
+static void use_this_processor(void)
 {
+    const char *core = NULL;
+
+    if (!openblas_get_corename || !gotoblas_dynamic_quit || !gotoblas_dynamic_init ||
+        strcmp(openblas_get_corename(), "Prescott") != 0 || getenv("OPENBLAS_CORETYPE"))
+        return;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        core = "SkylakeX";
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        core = "Haswell";
+    if (!core || setenv("OPENBLAS_CORETYPE", core, 0) != 0)
+        return;
+    gotoblas_dynamic_quit();
+    gotoblas_dynamic_init();
+    unsetenv("OPENBLAS_CORETYPE");
+}
+#else
+static void use_this_processor(void)
+{
+}
+#endif
+
+static void prepare(void)
+{
+    use_this_processor();
     if (openblas_set_num_threads)
         openblas_set_num_threads(1);
 }
@@ -29,7 +67,7 @@ static void gemm(CBLAS_TRANSPOSE transpose_a, CBLAS_TRANSPOSE transpose_b, size_
         return;
     assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX);
     assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, (int)m, (int)n, (int)k, alpha, a, (int)lda,
                 b, (int)ldb, beta, c, (int)ldc);
 }
@@ -60,7 +98,7 @@ static void dgemm(CBLAS_TRANSPOSE transpose_a, CBLAS_TRANSPOSE transpose_b, size
         return;
     assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX);
     assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     cblas_dgemm(CblasRowMajor, transpose_a, transpose_b, (int)m, (int)n, (int)k, alpha, a, (int)lda,
                 b, (int)ldb, beta, c, (int)ldc);
 }
@@ -89,7 +127,7 @@ void bl_ssyrk_lower(size_t n, size_t k, float alpha, const float *a, size_t lda,
     if (n == 0)
         return;
     assert(n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldc <= INT_MAX);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, (int)n, (int)k, alpha, a, (int)lda, beta,
                 c, (int)ldc);
 }
@@ -99,7 +137,7 @@ void bl_strsm_lower_t(size_t m, size_t n, const float *l, size_t ldl, float *b, 
     if (m == 0 || n == 0)
         return;
     assert(m <= INT_MAX && n <= INT_MAX && ldl <= INT_MAX && ldb <= INT_MAX);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)m, (int)n,
                 1.0f, l, (int)ldl, b, (int)ldb);
 }
@@ -109,7 +147,7 @@ bool bl_spotrf_lower(size_t n, float *a, size_t lda)
     int order = (int)n, stride = (int)lda, info = 0;
 
     assert(n <= INT_MAX && lda <= INT_MAX && lda >= n && n > 0);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     spotrf_("U", &order, a, &stride, &info);
     return info == 0;
 }
@@ -119,7 +157,7 @@ bool bl_dpotrf_lower(size_t n, double *a, size_t lda)
     int order = (int)n, stride = (int)lda, info = 0;
 
     assert(n <= INT_MAX && lda <= INT_MAX && lda >= n && n > 0);
-    pthread_once(&once, use_one_thread);
+    pthread_once(&once, prepare);
     dpotrf_("U", &order, a, &stride, &info);
     return info == 0;
 }
