@@ -2,7 +2,8 @@
  * cache_writer.h - write the shards of a teacher's cache (formats/logits/cache.h).
  *
  * A shard is gathered in memory and coded when it is whole, as its tables of codes are made from its
- * own counts: about 4 bytes an entry and 24 a token. Calling sequence:
+ * own counts: about 6 bytes an entry and 13 a token. Hidden states are written as they come. Calling
+ * sequence:
  *
  *     bl_cache_shard_begin(&shard, folder, &info, i, force, err);   makes the folder where it is not
  *     bl_cache_shard_add(shard, &seq, err);                         its sequences in order
@@ -16,6 +17,10 @@
 
 typedef struct bl_cache_shard bl_cache_shard;
 
+/*
+ * What another run left unfinished (shard-*.blc.partial) is refused without `force`, as bl_sink_begin()
+ * does; it is worth nothing. BL_E_UNSUPPORTED when the numbers of info make no cache.
+ */
 BL_MUST_USE bl_status bl_cache_shard_begin(bl_cache_shard **out, const char *folder,
                                            const bl_cache_info *info, uint32_t i_shard, bool force,
                                            struct bl_err *err);
