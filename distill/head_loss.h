@@ -21,7 +21,7 @@ enum { BL_HEAD_LOSS_FLOATS = 1 << 22, BL_HEAD_LOSS_TOKENS = 128 };
 typedef struct bl_head_loss {
     const bl_weights *weights; /* resident */
     const bl_batch *batch;
-    const bl_loss *loss;
+    const bl_distill_loss *loss;
     size_t n;          /* scored tokens */
     const size_t *row; /* [n] which tokens of the batch, ascending */
     const float *x;    /* [n][hidden] after the final norm */

@@ -161,7 +161,7 @@ static double jensen_shannon(const struct token *k, double lse_teacher, double b
     return beta * from_teacher + (1 - beta) * from_student;
 }
 
-static double whole_divergence(const struct token *k, const bl_loss *loss)
+static double whole_divergence(const struct token *k, const bl_distill_loss *loss)
 {
     const bl_real *u = k->target->teacher;
     const double lse = softmax(k->t, u, k->n, k->inverse);
@@ -187,7 +187,7 @@ static void add_share(bl_real *z, const bl_real *p, size_t n, bl_real share)
         z[i] += share * p[i];
 }
 
-bl_loss_value bl_loss_token(bl_real *z, size_t n_vocab, const bl_loss *loss,
+bl_loss_value bl_loss_token(bl_real *z, size_t n_vocab, const bl_distill_loss *loss,
                             const bl_loss_target *target, bl_real *scratch)
 {
     const double temperature = loss->temperature > 0 ? loss->temperature : 1;

@@ -27,14 +27,14 @@
 
 typedef enum bl_divergence { BL_FORWARD_KL, BL_REVERSE_KL, BL_JSD } bl_divergence;
 
-typedef struct bl_loss {
+typedef struct bl_distill_loss {
     double kd; /* weight of the divergence; 0: no teacher is looked at */
     double ce; /* weight of the cross-entropy with the text */
     bl_divergence kind;
     double beta;        /* JSD */
     double temperature; /* T; 0 stands for 1 */
     bool bucket;
-} bl_loss;
+} bl_distill_loss;
 
 /* What is known of one token. Either entries, or the teacher's logits, or neither. */
 typedef struct bl_loss_target {
@@ -52,7 +52,7 @@ typedef struct bl_loss_value {
 } bl_loss_value;
 
 /* z[n_vocab] becomes d loss / dz. scratch: 3 * n_vocab. */
-bl_loss_value bl_loss_token(bl_real *z, size_t n_vocab, const bl_loss *loss,
+bl_loss_value bl_loss_token(bl_real *z, size_t n_vocab, const bl_distill_loss *loss,
                             const bl_loss_target *target, bl_real *scratch);
 
 #endif

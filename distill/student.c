@@ -280,8 +280,8 @@ static bl_status choose_rows(struct step *p, struct bl_err *err)
 }
 
 /* The final norm of the scored tokens, the head and the loss. */
-static bl_status finish(bl_step_sums *out, struct step *p, const bl_loss *loss, double scale,
-                        struct bl_err *err)
+static bl_status finish(bl_step_sums *out, struct step *p, const bl_distill_loss *loss,
+                        double scale, struct bl_err *err)
 {
     const bl_weights *weights = &p->student->weights;
     const size_t hidden = p->state.hidden_size;
@@ -372,7 +372,7 @@ static bl_status backward(struct step *p, struct bl_err *err)
 }
 
 bl_status bl_student_step(bl_step_sums *out, bl_student *student, const bl_batch *batch,
-                          const bl_loss *loss, double scale, struct bl_err *err)
+                          const bl_distill_loss *loss, double scale, struct bl_err *err)
 {
     struct step p = { .student = student, .batch = batch };
     bl_status rc = BL_OK;

@@ -80,6 +80,7 @@ typedef struct bl_step_sums {
  * BL_E_MISMATCH when the loss or a hidden state is not finite; gradients then have no meaning.
  */
 BL_MUST_USE bl_status bl_student_step(bl_step_sums *out, bl_student *student, const bl_batch *batch,
-                                      const bl_loss *loss, double scale, struct bl_err *err);
+                                      const bl_distill_loss *loss, double scale,
+                                      struct bl_err *err);
 
 #endif

@@ -118,7 +118,7 @@ static bl_student *make_student(const struct golden *g, bool recompute, int n_th
 /* A row of the table of losses; entries: the prefix of the golden entries, or NULL. */
 struct loss_case {
     const char *name, *entries;
-    bl_loss loss;
+    bl_distill_loss loss;
     bool hidden;
 };
 

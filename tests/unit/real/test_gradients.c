@@ -260,7 +260,7 @@ enum { VOCAB = 37 };
 
 static struct {
     double z[VOCAB], work[VOCAB], teacher[VOCAB], scratch[3 * VOCAB];
-    bl_loss loss;
+    bl_distill_loss loss;
     bl_loss_target target;
 } los;
 
@@ -270,7 +270,7 @@ static double run_loss(void)
     return bl_loss_token(los.work, VOCAB, &los.loss, &los.target, los.scratch).loss;
 }
 
-static void check_loss(const bl_loss *loss, const bl_loss_target *target)
+static void check_loss(const bl_distill_loss *loss, const bl_loss_target *target)
 {
     double dz[VOCAB];
 
@@ -292,16 +292,17 @@ static void losses_backward(void **state)
 
     (void)state;
     fill(los.teacher, VOCAB, 19);
-    check_loss(&(bl_loss){ .ce = 1 }, &entries);
-    check_loss(&(bl_loss){ .kd = 1 }, &entries);
-    check_loss(&(bl_loss){ .kd = 0.7, .ce = 0.3 }, &draws);
-    check_loss(&(bl_loss){ .kd = 0.7, .ce = 0.3, .temperature = 2 }, &entries);
-    check_loss(&(bl_loss){ .kd = 0.7, .ce = 0.3, .bucket = true }, &entries);
+    check_loss(&(bl_distill_loss){ .ce = 1 }, &entries);
+    check_loss(&(bl_distill_loss){ .kd = 1 }, &entries);
+    check_loss(&(bl_distill_loss){ .kd = 0.7, .ce = 0.3 }, &draws);
+    check_loss(&(bl_distill_loss){ .kd = 0.7, .ce = 0.3, .temperature = 2 }, &entries);
+    check_loss(&(bl_distill_loss){ .kd = 0.7, .ce = 0.3, .bucket = true }, &entries);
     for (double t = 1; t <= 3; t++) {
-        check_loss(&(bl_loss){ .kd = 1, .ce = 0.5, .temperature = t }, &whole);
-        check_loss(&(bl_loss){ .kd = 1, .kind = BL_REVERSE_KL, .temperature = t }, &whole);
-        check_loss(&(bl_loss){ .kd = 2, .ce = 1, .kind = BL_JSD, .beta = 0.3, .temperature = t },
-                   &whole);
+        check_loss(&(bl_distill_loss){ .kd = 1, .ce = 0.5, .temperature = t }, &whole);
+        check_loss(&(bl_distill_loss){ .kd = 1, .kind = BL_REVERSE_KL, .temperature = t }, &whole);
+        check_loss(
+            &(bl_distill_loss){ .kd = 2, .ce = 1, .kind = BL_JSD, .beta = 0.3, .temperature = t },
+            &whole);
     }
 }
 
@@ -313,7 +314,7 @@ static void a_student_that_is_the_teacher_has_no_divergence(void **state)
     (void)state;
     fill(los.teacher, VOCAB, 19);
     for (size_t i = 0; i < 3; i++) {
-        const bl_loss loss = { .kd = 1, .kind = kind[i], .beta = 0.5, .temperature = 2 };
+        const bl_distill_loss loss = { .kd = 1, .kind = kind[i], .beta = 0.5, .temperature = 2 };
         bl_loss_value v;
 
         for (size_t j = 0; j < VOCAB; j++)
