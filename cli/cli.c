@@ -77,6 +77,27 @@ int bl_cli_finish(const bl_command *command, bl_status rc, const struct bl_err *
     }
 }
 
+bl_status bl_cli_parse_part(uint32_t *i_part, uint32_t *n_parts, const char *text, uint32_t most,
+                            struct bl_err *err)
+{
+    unsigned long i, n = 0;
+    char *end = NULL;
+
+    *i_part = 0;
+    *n_parts = 1;
+    if (!text)
+        return BL_OK;
+    i = text[0] >= '0' && text[0] <= '9' ? strtoul(text, &end, 10) : 0;
+    if (end && *end == '/' && end[1] >= '0' && end[1] <= '9')
+        n = strtoul(end + 1, &end, 10);
+    if (n == 0 || *end != '\0' || i < 1 || i > n || n > most)
+        return bl_fail(err, BL_E_USAGE, "--part is i/N, i from 1 to N, N at most %u, not '%s'",
+                       most, text);
+    *i_part = (uint32_t)i - 1;
+    *n_parts = (uint32_t)n;
+    return BL_OK;
+}
+
 static const char *tensor_name(const void *ckpt, size_t i)
 {
     return bl_ckpt_tensor(ckpt, i)->name;

@@ -29,6 +29,7 @@ typedef struct bl_command {
     int (*run)(const struct bl_command *command, int argc, char **argv);
 } bl_command;
 
+int bl_cmd_distill(const bl_command *command, int argc, char **argv);
 int bl_cmd_inspect(const bl_command *command, int argc, char **argv);
 int bl_cmd_calibrate(const bl_command *command, int argc, char **argv);
 int bl_cmd_convert(const bl_command *command, int argc, char **argv);
@@ -135,6 +136,13 @@ BL_MUST_USE bl_status bl_cli_print_allocation_json(const bl_allocation *allocati
 /* The output must not be one of the inputs, by whatever name. */
 BL_MUST_USE bl_status bl_cli_check_output(const char *output, const char *input,
                                           struct bl_err *err);
+
+/*
+ * "2/8": part i - 1 of n in *i_part, of at most `most`; without text part 0 of 1. BL_E_USAGE when it
+ * is none.
+ */
+BL_MUST_USE bl_status bl_cli_parse_part(uint32_t *i_part, uint32_t *n_parts, const char *text,
+                                        uint32_t most, struct bl_err *err);
 
 bool bl_cli_has_suffix(const char *name, const char *suffix);
 

@@ -14,7 +14,6 @@
 #include "quantize/calibrate.h"
 #include "quantize/calibrate_merge.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const uint64_t not_given = UINT64_MAX;
@@ -163,25 +162,6 @@ static bl_status convert(const struct options *o, const char *path, struct bl_er
     return rc == BL_OK ? report(o, err) : rc;
 }
 
-/* "2/8" */
-static bl_status parse_part(struct options *o, struct bl_err *err)
-{
-    unsigned long i, n = 0;
-    char *end = NULL;
-
-    if (!o->part)
-        return BL_OK;
-    i = o->part[0] >= '0' && o->part[0] <= '9' ? strtoul(o->part, &end, 10) : 0;
-    if (end && *end == '/' && end[1] >= '0' && end[1] <= '9')
-        n = strtoul(end + 1, &end, 10);
-    if (n == 0 || *end != '\0' || i < 1 || i > n || n > BL_STATS_MAX_PARTS)
-        return bl_fail(err, BL_E_USAGE, "--part is i/N, i from 1 to N, N at most %d, not '%s'",
-                       BL_STATS_MAX_PARTS, o->part);
-    o->i_part = (uint32_t)i - 1;
-    o->n_parts = (uint32_t)n;
-    return BL_OK;
-}
-
 static bl_status check_run_options(const struct options *o, size_t n, struct bl_err *err)
 {
     if (n != 1)
@@ -205,7 +185,7 @@ static bl_status check_run_options(const struct options *o, size_t n, struct bl_
 
 static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
 {
-    bl_status rc = parse_part(o, err);
+    bl_status rc = bl_cli_parse_part(&o->i_part, &o->n_parts, o->part, BL_STATS_MAX_PARTS, err);
 
     if (rc != BL_OK)
         return rc;
