@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     const size_t n = n_seqs * n_positions;
     const bl_student_options options = { .n_threads = (int)argument(
                                              argc, argv, 6, (size_t)bl_par_n_processors()) };
-    const bl_loss loss = { .kd = entries ? 1 : 0, .ce = entries ? 0 : 1 };
+    const bl_distill_loss loss = { .kd = entries ? 1 : 0, .ce = entries ? 0 : 1 };
     struct bl_err err = { 0 };
     bl_ckpt *ckpt = NULL;
     bl_student *student = NULL;
