@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { TILE_ROWS = 512, TILE_TOKENS = 256 };
+enum { TILE_ROWS = 512, TILE_TOKENS = 512 };
 
 struct chunk {
     const bl_head_loss *job;

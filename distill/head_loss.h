@@ -16,7 +16,7 @@
 #include "distill/student.h"
 #include "model/weights.h"
 
-enum { BL_HEAD_LOSS_FLOATS = 1 << 22, BL_HEAD_LOSS_TOKENS = 128 };
+enum { BL_HEAD_LOSS_FLOATS = 1 << 23, BL_HEAD_LOSS_TOKENS = 128 };
 
 typedef struct bl_head_loss {
     const bl_weights *weights; /* resident */

@@ -6,7 +6,9 @@
  *             and multiplies them with all tokens: nothing waits for anything
  *   by slabs  all threads decode a slab, then share its tiles of rows and tokens: for matrices of
  *             too few rows to go round
- *   held      the matrix is decoded already, or learned
+ *   held      the matrix is decoded already
+ *
+ * A matrix that is learned is nobody's file: its tiles are larger (tiles.h).
  */
 #include "model/linear.h"
 
@@ -15,7 +17,9 @@
 #include "base/par.h"
 #include "base/size.h"
 #include "model/hold.h"
+#include "model/op_linear.h"
 #include "model/slab.h"
+#include "model/tiles.h"
 
 enum { ROUNDS = 4 /* tiles for each thread that go round well enough */ };
 
@@ -128,6 +132,37 @@ static bl_status run_by_slabs(struct product *p, struct bl_err *err)
     return rc;
 }
 
+/* Y and a learned W. */
+struct learned {
+    const bl_linear *linear;
+    const float *w; /* rows from linear->row on */
+    bl_tiles tiles; /* of Y */
+};
+
+static bl_status multiply_learned(void *context, size_t i, int i_thread, struct bl_err *err)
+{
+    const struct learned *p = context;
+    const bl_linear *l = p->linear;
+    const bl_tile t = bl_tiles_at(&p->tiles, i);
+    const size_t k = (size_t)l->weight->n_cols;
+
+    (void)i_thread;
+    (void)err;
+    bl_linear_tile(l->y + t.row * l->ldy + t.col, l->ldy, l->x + t.row * l->ldx, l->ldx, t.n_rows,
+                   p->w + t.col * k, t.n_cols, k, l->add);
+    return BL_OK;
+}
+
+static bl_status run_learned(const bl_linear *linear, const float *w, int n_threads,
+                             struct bl_err *err)
+{
+    struct learned p = { .linear = linear,
+                         .w = w + linear->row * linear->weight->n_cols,
+                         .tiles = bl_tiles_cut(linear->n_tokens, (size_t)linear->n_rows) };
+
+    return bl_par_for(p.tiles.n, n_threads, multiply_learned, &p, err);
+}
+
 bl_status bl_linear_run(const bl_linear *linear, const bl_weights *weights, struct bl_err *err)
 {
     const bl_tensor *w = linear->weight;
@@ -142,10 +177,9 @@ bl_status bl_linear_run(const bl_linear *linear, const bl_weights *weights, stru
     if (linear->n_tokens == 0 || linear->n_rows == 0)
         return BL_OK;
     p.n_token_tiles = (size_t)bl_ceil_div_u64(linear->n_tokens, BL_LINEAR_TOKENS);
-    if (weights->resident && bl_resident_get(weights->resident, w)->value) {
-        p.values = bl_resident_get(weights->resident, w)->value + linear->row * w->n_cols;
-        return run_decoded(&p, err);
-    }
+    if (weights->resident && bl_resident_get(weights->resident, w)->value)
+        return run_learned(linear, bl_resident_get(weights->resident, w)->value, weights->n_threads,
+                           err);
     if (weights->hold) {
         rc = bl_hold_get(&whole, weights->hold, weights, w, err);
         p.values = whole ? whole + linear->row * w->n_cols : NULL;

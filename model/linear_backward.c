@@ -4,49 +4,42 @@
 #include "base/alloc.h"
 #include "base/par.h"
 #include "base/size.h"
-#include "model/linear.h"
 #include "model/op_linear.h"
+#include "model/tiles.h"
 
-enum { TILE = 256, BIAS_COLS = 64 };
+enum { BIAS_COLS = 64 };
 
-/* One of the products, cut into tiles of its result. */
+/* One of the products. */
 struct product {
     float *out; /* dX[n_tokens][n_in], dW[n_out][n_in], db[n_out] */
     size_t ldout;
     const float *dy, *other; /* other: W or X */
-    size_t lddy, ld_other, n_tokens, n_out, n_in;
-    size_t n_col_tiles;
+    size_t lddy, ld_other, n_tokens, n_out;
+    bl_tiles tiles; /* of the result */
     bool add;
 };
-
-static size_t tile_end(size_t first, size_t n)
-{
-    return (size_t)bl_min_u64(first + TILE, n) - first;
-}
 
 static bl_status dx_tile(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct product *p = context;
-    const size_t token = i / p->n_col_tiles * TILE, col = i % p->n_col_tiles * TILE;
+    const bl_tile t = bl_tiles_at(&p->tiles, i);
 
     (void)i_thread;
     (void)err;
-    bl_linear_tile_dx(p->out + token * p->ldout + col, p->ldout, p->dy + token * p->lddy, p->lddy,
-                      tile_end(token, p->n_tokens), p->other + col, p->n_out,
-                      tile_end(col, p->n_in), p->ld_other, p->add);
+    bl_linear_tile_dx(p->out + t.row * p->ldout + t.col, p->ldout, p->dy + t.row * p->lddy, p->lddy,
+                      t.n_rows, p->other + t.col, p->n_out, t.n_cols, p->ld_other, p->add);
     return BL_OK;
 }
 
 static bl_status dw_tile(void *context, size_t i, int i_thread, struct bl_err *err)
 {
     const struct product *p = context;
-    const size_t row = i / p->n_col_tiles * TILE, col = i % p->n_col_tiles * TILE;
+    const bl_tile t = bl_tiles_at(&p->tiles, i);
 
     (void)i_thread;
     (void)err;
-    bl_linear_tile_dw(p->out + row * p->ldout + col, p->dy + row, p->lddy, p->other + col,
-                      p->ld_other, p->n_tokens, tile_end(row, p->n_out), tile_end(col, p->n_in),
-                      p->ldout);
+    bl_linear_tile_dw(p->out + t.row * p->ldout + t.col, p->dy + t.row, p->lddy, p->other + t.col,
+                      p->ld_other, p->n_tokens, t.n_rows, t.n_cols, p->ldout);
     return BL_OK;
 }
 
@@ -72,14 +65,11 @@ bl_status bl_linear_dx(float *dx, size_t lddx, const float *dy, size_t lddy, siz
                          .other = w,
                          .lddy = lddy,
                          .ld_other = n_in,
-                         .n_tokens = n_tokens,
                          .n_out = n_out,
-                         .n_in = n_in,
-                         .n_col_tiles = (size_t)bl_ceil_div_u64(n_in, TILE),
+                         .tiles = bl_tiles_cut(n_tokens, n_in),
                          .add = add };
 
-    return bl_par_for((size_t)bl_ceil_div_u64(n_tokens, TILE) * p.n_col_tiles, n_threads, dx_tile,
-                      &p, err);
+    return bl_par_for(p.tiles.n, n_threads, dx_tile, &p, err);
 }
 
 bl_status bl_linear_dw(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx,
@@ -93,12 +83,9 @@ bl_status bl_linear_dw(float *dw, const float *dy, size_t lddy, const float *x, 
                          .lddy = lddy,
                          .ld_other = ldx,
                          .n_tokens = n_tokens,
-                         .n_out = n_out,
-                         .n_in = n_in,
-                         .n_col_tiles = (size_t)bl_ceil_div_u64(n_in, TILE) };
+                         .tiles = bl_tiles_cut(n_out, n_in) };
 
-    return bl_par_for((size_t)bl_ceil_div_u64(n_out, TILE) * p.n_col_tiles, n_threads, dw_tile, &p,
-                      err);
+    return bl_par_for(p.tiles.n, n_threads, dw_tile, &p, err);
 }
 
 static bl_status add_bias_gradient(const bl_linear_backward *l, const bl_weights *weights,
