@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "formats/logits/cache_values.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -83,7 +84,10 @@ const char *bl_cache_info_difference(const bl_cache_info *a, const bl_cache_info
 /* Bits of an id: at least 1. */
 static unsigned id_bits(uint32_t vocab_size)
 {
-    return 32u - (unsigned)__builtin_clz(vocab_size - 1);
+    const unsigned bits = vocab_size > 2 ? 32u - (unsigned)__builtin_clz(vocab_size - 1) : 1;
+
+    assert(bits >= 1 && bits <= 24);
+    return bits;
 }
 
 bool bl_cache_layout_of(bl_cache_layout *out, const bl_cache_header *header)
