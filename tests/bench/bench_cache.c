@@ -83,7 +83,7 @@ static void measure(const char *folder, const char *title, cache_maker maker)
 }
 
 static cache_maker make(bl_cache_kind kind, uint32_t n_draws, uint32_t n_top, bool zipf,
-                        uint32_t n_ids, double slope)
+                        double slope)
 {
     return (cache_maker){ .info = { .kind = kind,
                                     .vocab_size = 129280,
@@ -94,8 +94,7 @@ static cache_maker make(bl_cache_kind kind, uint32_t n_draws, uint32_t n_top, bo
                                     .n_top = n_top },
                           .state = 1,
                           .zipf = zipf,
-                          .n_ids = n_ids,
-                          .n_candidates = 400,
+                          .n_candidates = 100,
                           .slope = slope,
                           .document = 500 };
 }
@@ -110,11 +109,12 @@ int main(int argc, char **argv)
     }
     printf("%-34s %7s %8s %8s %8s %8s %8s %9s %9s\n", "", "entries", "bytes", "stats", "tokens",
            "tables", "all", "written/s", "read/s");
-    measure(folder, "50 draws, 12 uniform ids", make(BL_CACHE_SAMPLED, 50, 0, false, 12, 1.3));
-    measure(folder, "50 draws, 30 uniform ids", make(BL_CACHE_SAMPLED, 50, 0, false, 30, 0.5));
-    measure(folder, "50 draws, Zipf ids, p ~ j^-1.6", make(BL_CACHE_SAMPLED, 50, 0, true, 0, 1.6));
-    measure(folder, "top 64, uniform ids, p ~ 1/j", make(BL_CACHE_TOP_K, 0, 64, false, 0, 1.0));
-    measure(folder, "top 64, Zipf ids, p ~ 1/j", make(BL_CACHE_TOP_K, 0, 64, true, 0, 1.0));
-    measure(folder, "top 8 and 16 drawn, Zipf ids", make(BL_CACHE_MIXED, 16, 8, true, 0, 1.3));
+    measure(folder, "50 draws, uniform ids, p ~ j^-1.73",
+            make(BL_CACHE_SAMPLED, 50, 0, false, 1.73));
+    measure(folder, "50 draws, uniform ids, p ~ j^-0.9", make(BL_CACHE_SAMPLED, 50, 0, false, 0.9));
+    measure(folder, "50 draws, Zipf ids, p ~ j^-1.73", make(BL_CACHE_SAMPLED, 50, 0, true, 1.73));
+    measure(folder, "top 64, uniform ids, p ~ 1/j", make(BL_CACHE_TOP_K, 0, 64, false, 1.0));
+    measure(folder, "top 64, Zipf ids, p ~ 1/j", make(BL_CACHE_TOP_K, 0, 64, true, 1.0));
+    measure(folder, "top 8 and 16 drawn, Zipf ids", make(BL_CACHE_MIXED, 16, 8, true, 1.3));
     return 0;
 }

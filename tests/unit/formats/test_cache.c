@@ -141,7 +141,7 @@ static void goes_around(cache_maker maker)
 
 static void draws_come_back(void **state)
 {
-    cache_maker largest = make(BL_CACHE_SAMPLED, (1 << 24) - 1, 5, 0);
+    cache_maker largest = make(BL_CACHE_SAMPLED, (1 << 23) + 1, 5, 0);
 
     (void)state;
     goes_around(make(BL_CACHE_SAMPLED, 1000, 50, 0));
@@ -274,7 +274,7 @@ static void twelve_uniform_ids_of_fifty_draws_take_26_bytes(void **state)
     maker.zipf = false;
     maker.slope = 1.73;
     maker.n_candidates = 100;
-    s = sizes_of(maker, 32, NULL);
+    s = sizes_of(maker, 12, NULL);
     assert_true(s.n_entries > 12 * s.n_scored && s.n_entries * 100 < 1210 * s.n_scored);
     assert_true(s.entries + s.tables <= 26 * s.n_scored);
     assert_true(s.tokens * 8 <= 18 * s.n_scored * 1024 / 1000);
@@ -316,7 +316,7 @@ static void flat_teachers_take_at_most_5_percent_more_than_entropy(void **state)
     maker.zipf = false;
     maker.slope = 0;
     maker.n_candidates = FLAT_IDS;
-    s = sizes_of(maker, 16, add_flat_bits);
+    s = sizes_of(maker, 5, add_flat_bits);
     assert_int_equal(s.n_entries, flat_ids);
     assert_true(s.n_entries > 30 * s.n_scored);
     assert_true(8 * (double)(s.entries + s.tables) < 1.05 * flat_bits);
@@ -331,15 +331,15 @@ static void ids_like_words_take_fewer_bytes(void **state)
     (void)state;
     maker.slope = 1.75;
     maker.n_candidates = 100;
-    zipf = sizes_of(maker, 16, NULL);
+    zipf = sizes_of(maker, 5, NULL);
     maker.zipf = false;
-    uniform = sizes_of(maker, 16, NULL);
+    uniform = sizes_of(maker, 5, NULL);
     assert_true(zipf.entries * uniform.n_scored * 5 < uniform.entries * zipf.n_scored * 4);
 }
 
 static void sixty_four_ids_like_words_take_170_bytes(void **state)
 {
-    const bl_cache_sizes s = sizes_of(make(BL_CACHE_TOP_K, 129280, 0, 64), 16, NULL);
+    const bl_cache_sizes s = sizes_of(make(BL_CACHE_TOP_K, 129280, 0, 64), 5, NULL);
 
     (void)state;
     assert_true(s.file <= 170 * s.n_scored);
