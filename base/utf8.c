@@ -46,3 +46,17 @@ void bl_utf8_make_printable(char *text)
         text += n ? n : 1;
     }
 }
+
+void bl_utf8_path_name(char *out, size_t size, const char *path)
+{
+    size_t n = strlen(path), from;
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    for (from = n; from > 0 && path[from - 1] != '/'; from--)
+        continue;
+    n = n - from < size ? n - from : size - 1;
+    memcpy(out, path + from, n);
+    out[n] = '\0';
+    bl_utf8_make_printable(out);
+}

@@ -23,4 +23,7 @@ size_t bl_utf8_decode(uint32_t *out, const char *p, size_t n);
  */
 void bl_utf8_make_printable(char *text);
 
+/* The last component of a path, cut to size - 1 bytes and made printable. */
+void bl_utf8_path_name(char *out, size_t size, const char *path);
+
 #endif

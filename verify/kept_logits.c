@@ -32,21 +32,6 @@ const char *bl_kept_kind_name(bl_kept_kind kind)
     return kind_name[kind];
 }
 
-/* The last component of the checkpoint's path, cut and made printable. */
-static void name_model(char out[BL_LOGITS_NAME_BYTES + 1], const char *path)
-{
-    size_t n = strlen(path), from;
-
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    for (from = n; from > 0 && path[from - 1] != '/'; from--)
-        continue;
-    n = (size_t)bl_min_u64(n - from, BL_LOGITS_NAME_BYTES);
-    memcpy(out, path + from, n);
-    out[n] = '\0';
-    bl_utf8_make_printable(out);
-}
-
 static bl_status new_kept(bl_kept **out, const char *path, struct bl_err *err)
 {
     bl_kept *k = bl_calloc(1, sizeof(*k));
@@ -72,7 +57,7 @@ bl_status bl_kept_save(bl_kept **out, const char *path, bl_kept_kind kind, bool 
     k->kind = kind;
     k->saving = true;
     k->force = force;
-    name_model(k->info.name, bl_ckpt_path(ref));
+    bl_utf8_path_name(k->info.name, sizeof(k->info.name), bl_ckpt_path(ref));
     if (kind != BL_KEPT_GGML)
         rc = bl_container_fingerprint(&k->info.model, bl_ckpt_container(ref), err);
     if (rc == BL_OK)

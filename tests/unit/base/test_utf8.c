@@ -75,6 +75,19 @@ static void reads_no_further_than_it_may(void **state)
     assert_int_equal(c, 0x1f600);
 }
 
+static void a_path_is_named_by_its_last_component(void **state)
+{
+    char name[8];
+
+    (void)state;
+    bl_utf8_path_name(name, sizeof(name), "/models/r1//");
+    assert_string_equal(name, "r1");
+    bl_utf8_path_name(name, sizeof(name), "a/long-name");
+    assert_string_equal(name, "long-na");
+    bl_utf8_path_name(name, sizeof(name), "x\n");
+    assert_string_equal(name, "x?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -82,6 +95,7 @@ int main(void)
         cmocka_unit_test(decodes_the_first_and_last_of_each_length),
         cmocka_unit_test(refuses_what_is_not_utf8),
         cmocka_unit_test(hides_what_acts_on_a_terminal),
+        cmocka_unit_test(a_path_is_named_by_its_last_component),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
