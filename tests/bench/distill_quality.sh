@@ -5,7 +5,7 @@
 #
 # TEXTS holds calib.txt, wiki.eval.txt and code.eval.txt; WORK is a folder for what is made. Parts: losses, starts, table (all
 # without any). Runs that are done are kept, so it can be stopped and begun again. From the environment:
-#   STEPS (600) BATCH (8) CTX (256) SEEDS ("1 2 3") LR (3e-3) THREADS (2) EVAL_EVERY (STEPS / 12)
+#   STEPS (600) BATCH (8) CTX (256) SEEDS ("1 2 3") LR (3e-3) START_LR (1e-3) THREADS (2) EVAL_EVERY (STEPS / 12)
 #   LOSSES ("ce top-25 top-100 sampled full"; also bucket-K, mixed)   EXPERTS (4)
 # A seed is of the student's first weights and of the order of the text: a loss changes nothing else. Every run has the same
 # tokens. The student: dense, 1.34 M parameters a token (TEACHER tiny-r1 has 5.42 M). starts: dense with the attention of the
@@ -19,6 +19,7 @@ cd "$4"
 shift 4
 parts=${*:-losses starts table}
 steps=${STEPS:-600} batch=${BATCH:-8} ctx=${CTX:-256} seeds=${SEEDS:-1 2 3} lr=${LR:-3e-3} threads=${THREADS:-2}
+start_lr=${START_LR:-1e-3}
 losses=${LOSSES:-ce top-25 top-100 sampled full} experts=${EXPERTS:-4}
 eval_every=${EVAL_EVERY:-$((steps / 12 > 0 ? steps / 12 : 1))}
 mkdir -p students runs
@@ -58,7 +59,7 @@ run() {
     id=$part.$name.$seed
     grep -qs "^$part	$name	$seed	" results.tsv && return
     echo "$id" >&2
-    "$baleen" distill train "$student" -o "runs/$id" --force --steps "$steps" --batch "$batch" --lr "$lr" --seed "$seed" \
+    "$baleen" distill train "$student" -o "runs/$id" --force --steps "$steps" --batch "$batch" --seed "$seed" --dtype f32 \
         -j "$threads" -q --eval eval.txt --eval-every "$eval_every" --log "runs/$id.jsonl" "$@" >/dev/null
     found=$(perplexity "runs/$id")
     printf '%s\t%s\t%s%s\n' "$part" "$name" "$seed" "$found" >>results.tsv
@@ -82,7 +83,7 @@ losses() {
         student "small.$seed" --random $small --seed "$seed" --tokenizer "$teacher"
         for loss in $losses; do
             how=$(options "$loss")
-            run losses "$loss" "$seed" "students/small.$seed" $how
+            run losses "$loss" "$seed" "students/small.$seed" --lr "$lr" $how
         done
     done
 }
@@ -103,8 +104,8 @@ starts() {
             --intermediate "$(field $d intermediate_size)" --q-lora "$(field $d q_lora_rank)" --kv-lora "$(field $d kv_lora_rank)" \
             --nope "$(field $d qk_nope_head_dim)" --rope "$(field $d qk_rope_head_dim)" --v "$(field $d v_head_dim)" \
             --seed "$seed" --tokenizer "$teacher"
-        run starts "from experts" "$seed" students/dense $how
-        run starts random "$seed" "students/random.$seed" $how
+        run starts "from experts" "$seed" students/dense --lr "$start_lr" $how
+        run starts random "$seed" "students/random.$seed" --lr "$start_lr" $how
     done
 }
 
