@@ -9,6 +9,10 @@
 
 /* Whole names, so that errors and help say them; the word that is typed is behind the space. */
 static const bl_command commands[] = {
+    { "distill init", "-o DIR --from MODEL | --random --tokenizer MODEL | --teacher MODEL",
+      "Write the folder of a student: a model that is there, random numbers, or a teacher with\n"
+      "fewer layers and channels and its experts as one dense FFN.",
+      bl_cmd_distill_init },
     { "distill teach", "MODEL --text FILE|DIR -o CACHE [--kind sampled|top-k|mixed|hidden]",
       "Run a text through the model and keep what it says of every next token, for students to\n"
       "learn from: a folder of shards that can be made in parts and gone on with.",

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 
+int bl_cmd_distill_init(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_teach(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_inspect(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_merge(const bl_command *command, int argc, char **argv);

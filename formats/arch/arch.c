@@ -207,6 +207,16 @@ const bl_arch *bl_arch_by_gguf_name(const char *gguf_name)
     return NULL;
 }
 
+const bl_arch *bl_arch_by_family(const char *name)
+{
+    const bl_arch *exact = bl_arch_by_model_type(name);
+
+    for (size_t i = 0; !exact && *name && i < sizeof(archs) / sizeof(*archs); i++)
+        if (strncmp(archs[i].model_type, name, strlen(name)) == 0)
+            return &archs[i];
+    return exact;
+}
+
 bool bl_role_is_exact(bl_role role)
 {
     return role == BL_ROLE_NORM || role == BL_ROLE_ROUTER;

@@ -102,6 +102,8 @@ typedef struct bl_arch {
 
 const bl_arch *bl_arch_by_model_type(const char *model_type); /* NULL: unknown */
 const bl_arch *bl_arch_by_gguf_name(const char *gguf_name);
+/* By a model_type, or the beginning of one: the first of the table that begins so. NULL: none does. */
+const bl_arch *bl_arch_by_family(const char *name);
 
 uint64_t bl_arch_dim(const bl_config *config, bl_dim dim);
 
