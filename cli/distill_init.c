@@ -54,7 +54,29 @@ static bl_status print_needs(const bl_convert_options *o, const bl_ckpt *student
     return rc == BL_OK ? bl_cli_print_needs(&needs, o->output, &o->common, err) : rc;
 }
 
-static bl_status write_student(const struct options *o, const bl_ckpt *student, struct bl_err *err)
+/*
+ * Shapes that llama.cpp does not load: it takes latent attention to have q_lora, but for 26 and 27 layers, which it
+ * takes to have none; the family that has biases must have heads that add up to the residual stream.
+ */
+static void warn_of_shape(const struct options *o, const bl_config *c)
+{
+    const bool lite = c->n_layers == 26 || c->n_layers == 27;
+
+    if (c->kv_lora_rank > 0 && lite != (c->q_lora_rank == 0))
+        bl_cli_warn(o->convert.command, &o->convert.common,
+                    "llama.cpp does not load %" PRIu32
+                    " layers %s q_lora: only 26 and 27 have none",
+                    c->n_layers, lite ? "with" : "without");
+    if (c->qkv_bias && (uint64_t)c->n_heads * c->head_dim != c->hidden_size)
+        bl_cli_warn(o->convert.command, &o->convert.common,
+                    "llama.cpp does not load this family with %" PRIu32 " heads of %" PRIu32
+                    " and hidden %" PRIu32,
+                    c->n_heads, c->head_dim, c->hidden_size);
+}
+
+/* Write it, and print what is to be said. */
+static bl_status write_student(const struct options *o, bl_text *said, const bl_ckpt *student,
+                               struct bl_err *err)
 {
     const bl_convert_options *c = &o->convert;
     const bl_encoder *cast = bl_cast_encoder_by_name(c->dtype);
@@ -66,11 +88,14 @@ static bl_status write_student(const struct options *o, const bl_ckpt *student, 
     bl_plan plan = { 0 };
     bl_status rc = bl_plan_folder(&plan, student, choose_cast, cast, err);
 
+    warn_of_shape(o, bl_ckpt_config(student));
     if (rc == BL_OK && text.drops_mtp)
         bl_plan_drop_mtp(&plan);
     if (rc == BL_OK && !c->common.dry_run)
         rc = bl_write_folder(c->output, student, &plan, &text, &options, err);
     bl_cli_say_resumed(c->command, &c->common, resumed);
+    if (rc == BL_OK)
+        rc = bl_cli_print(said, err);
     if (rc == BL_OK)
         rc = bl_cli_print_plan(&plan, c->output, err);
     if (rc == BL_OK && c->common.dry_run)
@@ -113,17 +138,9 @@ static void put_cut(bl_text *out, const struct options *o, const bl_ckpt *teache
                        cut->stats ? "activations (--stats)" : "norms of weights (no --stats)");
     if (report->n_padded > 0)
         bl_text_printf(out,
-                       "zeros: in %" PRIu32 " layers the FFN is narrower than %" PRIu64
-                       ", and is filled up\n",
-                       report->n_padded, report->intermediate);
-}
-
-static bl_status finish(const struct options *o, bl_text *said, const bl_ckpt *student,
-                        struct bl_err *err)
-{
-    bl_status rc = bl_cli_print(said, err);
-
-    return rc == BL_OK ? write_student(o, student, err) : rc;
+                       "zeros: the FFN of %" PRIu32 " layer%s is narrower than %" PRIu64
+                       ", and filled up\n",
+                       report->n_padded, report->n_padded == 1 ? "" : "s", report->intermediate);
 }
 
 static bool is_dense(const bl_config *c)
@@ -162,7 +179,7 @@ static bl_status init_from(const struct options *o, struct models *m, struct bl_
         rc = bl_init_same_tokenizer(m->from, m->teacher, err);
     if (rc == BL_OK) {
         put_shape(&said, m->from);
-        rc = finish(o, &said, m->from, err);
+        rc = write_student(o, &said, m->from, err);
     }
     bl_text_release(&said);
     return rc;
@@ -179,20 +196,10 @@ static bl_status init_random(const struct options *o, struct models *m, struct b
         put_shape(&said, m->student);
         bl_text_printf(&said, "random numbers, seed %" PRIu64 "; tokenizer of %s\n", o->seed,
                        o->tokenizer);
-        rc = finish(o, &said, m->student, err);
+        rc = write_student(o, &said, m->student, err);
     }
     bl_text_release(&said);
     return rc;
-}
-
-/* llama.cpp takes the latent networks of 26 and 27 layers for ones that have no q_lora. */
-static void warn_of_depth(const struct options *o, const bl_config *c)
-{
-    if (c->q_lora_rank > 0 && (c->n_layers == 26 || c->n_layers == 27))
-        bl_cli_warn(o->convert.command, &o->convert.common,
-                    "llama.cpp cannot load %" PRIu32 " layers with q_lora: take 25 or 28 if it is "
-                    "to run this",
-                    c->n_layers);
 }
 
 static bl_status cut_teacher(const struct options *o, struct models *m, struct bl_err *err)
@@ -223,10 +230,9 @@ static bl_status cut_teacher(const struct options *o, struct models *m, struct b
         bl_cli_warn(o->convert.command, &o->convert.common,
                     "%s: statistics of the same model in another precision or container",
                     bl_stats_path(m->stats));
-    warn_of_depth(o, bl_ckpt_config(m->student));
     put_shape(&said, m->student);
     put_cut(&said, o, m->teacher, &cut, &report);
-    rc = finish(o, &said, m->student, err);
+    rc = write_student(o, &said, m->student, err);
     bl_text_release(&said);
     return rc;
 }

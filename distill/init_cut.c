@@ -224,6 +224,11 @@ static bl_status check(bl_init_plan *plan, bl_init_report *report, struct bl_err
     if (cut->hidden > c->hidden_size)
         return bl_fail(err, BL_E_USAGE, "--hidden: the teacher has %" PRIu32 " channels",
                        c->hidden_size);
+    if (c->head_dim > 0 && cut->hidden % c->n_heads != 0)
+        return bl_fail(err, BL_E_USAGE,
+                       "--hidden %" PRIu64 " is no multiple of the %" PRIu32
+                       " heads, which transformers insists on",
+                       cut->hidden, c->n_heads);
     if (cut->intermediate > plan->widest)
         return bl_fail(err, BL_E_USAGE,
                        "--intermediate: the widest FFN of these layers has %" PRIu64 " channels",

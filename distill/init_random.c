@@ -161,8 +161,11 @@ static bl_status set_grouped_attention(bl_config *c, const bl_init_shape *s, str
         return bl_fail(err, BL_E_USAGE,
                        "--q-lora, --kv-lora, --nope, --rope and --v are not for this family: "
                        "--kv-heads and --head-dim are");
-    if (s->head_dim == 0 && c->hidden_size % c->n_heads != 0)
-        return bl_fail(err, BL_E_USAGE, "--hidden is no multiple of --heads: give --head-dim");
+    if (c->hidden_size % c->n_heads != 0)
+        return bl_fail(err, BL_E_USAGE,
+                       "--hidden %" PRIu32 " is no multiple of the %" PRIu32
+                       " heads, which transformers insists on",
+                       c->hidden_size, c->n_heads);
     c->qkv_bias = c->arch->qkv_bias;
     return take_all(number, sizeof(number) / sizeof(*number), err);
 }
