@@ -229,6 +229,53 @@ static void kept_experts_are_scaled_by_their_router_weights(void **state)
     }
 }
 
+static void one_expert_does_not_stand_for_many(void **state)
+{
+    bl_init_cut cut = { .layer = all,
+                        .n_layers = 3,
+                        .n_experts = 1,
+                        .method = BL_PRUNE_FREQUENCY,
+                        .scale = BL_SCALE_SHARE,
+                        .stats = stats,
+                        .n_threads = 1 };
+    bl_ckpt *share = open_cut(nano, &cut, NULL), *mean;
+    float *a = read_matrix(share, "model.layers.1.mlp.down_proj.weight"), *b;
+
+    (void)state;
+    cut.scale = BL_SCALE_MEAN;
+    mean = open_cut(nano, &cut, NULL);
+    b = read_matrix(mean, "model.layers.1.mlp.down_proj.weight");
+    for (uint64_t i = 0; i < 256 * 512; i++)
+        assert_true(fabs((double)a[i] - (double)b[i]) <= 1e-6 * fabs((double)b[i]));
+    bl_free(a);
+    bl_free(b);
+    bl_ckpt_close(share);
+    bl_ckpt_close(mean);
+}
+
+static void a_narrow_ffn_ends_in_zeros(void **state)
+{
+    const bl_init_cut cut = { .layer = all,
+                              .n_layers = 2,
+                              .n_experts = 1,
+                              .method = BL_PRUNE_RANDOM,
+                              .scale = BL_SCALE_ONE,
+                              .n_threads = 1 };
+    bl_ckpt *student = open_cut(toy, &cut, NULL); /* 40, and 2 * 16 + 16 */
+    float *up = read_matrix(student, "model.layers.0.mlp.up_proj.weight");
+    float *down = read_matrix(student, "model.layers.0.mlp.down_proj.weight");
+
+    (void)state;
+    for (uint64_t i = 40 * 24; i < 48 * 24; i++)
+        assert_float_equal(up[i], 0, 0);
+    for (uint64_t i = 0; i < 24; i++)
+        for (uint64_t c = 40; c < 48; c++)
+            assert_float_equal(down[i * 48 + c], 0, 0);
+    bl_free(up);
+    bl_free(down);
+    bl_ckpt_close(student);
+}
+
 static void the_student_is_dense_and_says_so(void **state)
 {
     const bl_init_cut cut = { .layer = all,
@@ -296,7 +343,7 @@ static void ffn_channels_with_the_largest_norms_stay(void **state)
     bl_init_cut narrow = whole;
     bl_ckpt *wide, *cut;
     float *gate, *up, *down, *kept;
-    double least = INFINITY, most_dropped = 0;
+    double least = (double)INFINITY, most_dropped = 0;
     uint64_t k = 0;
 
     (void)state;
@@ -328,6 +375,48 @@ static void ffn_channels_with_the_largest_norms_stay(void **state)
     bl_ckpt_close(cut);
 }
 
+/* The columns of the teacher's embedding that are the student's, by their first rows. */
+static void find_kept(uint32_t *kept, uint32_t n, const bl_ckpt *student)
+{
+    float *from = read_matrix(nano, "model.embed_tokens.weight");
+    float *to = read_matrix(student, "model.embed_tokens.weight");
+    uint32_t k = 0;
+
+    for (uint32_t c = 0; c < 256 && k < n; c++) {
+        bool same = true;
+
+        for (uint32_t r = 0; r < 8; r++)
+            same = same && memcmp(&from[r * 256 + c], &to[r * n + k], sizeof(float)) == 0;
+        if (same)
+            kept[k++] = c;
+    }
+    assert_int_equal(k, n);
+    bl_free(from);
+    bl_free(to);
+}
+
+/* The norm's weights make up for the mean square that went: by what the statistics say of it. */
+static void assert_norm(const bl_ckpt *student, const uint32_t *kept, uint32_t n)
+{
+    struct bl_err err = { 0 };
+    float *was = read_matrix(nano, "model.layers.1.input_layernorm.weight");
+    float *is = read_matrix(student, "model.layers.1.input_layernorm.weight");
+    float mean[256];
+    double left = 0, all_of_it = 0;
+
+    must(bl_stats_read(mean, NULL, stats, BL_SITE_ATTENTION_INPUT, 1, 0, 1, &err), &err);
+    for (uint32_t c = 0; c < 256; c++)
+        all_of_it += (double)mean[c] / ((double)was[c] * (double)was[c]) / 256;
+    assert_true(fabs(all_of_it - 1) < 1e-3); /* what a norm is */
+    for (uint32_t k = 0; k < n; k++)
+        left += (double)mean[kept[k]] / ((double)was[kept[k]] * (double)was[kept[k]]) / n;
+    assert_true(fabs(left - 1) > 1e-3);
+    for (uint32_t k = 0; k < n; k++)
+        assert_true(fabs((double)is[k] - (double)was[kept[k]] * sqrt(left)) < 1e-5);
+    bl_free(was);
+    bl_free(is);
+}
+
 static void hidden_channels_are_the_same_everywhere(void **state)
 {
     const bl_init_cut cut = { .layer = all,
@@ -339,29 +428,17 @@ static void hidden_channels_are_the_same_everywhere(void **state)
                               .stats = stats,
                               .n_threads = 2 };
     bl_ckpt *student = open_cut(nano, &cut, NULL);
-    float *from = read_matrix(nano, "model.embed_tokens.weight");
-    float *to = read_matrix(student, "model.embed_tokens.weight");
-    float *o_from = read_matrix(nano, "model.layers.1.self_attn.o_proj.weight");
-    float *o_to = read_matrix(student, "model.layers.1.self_attn.o_proj.weight");
-    uint64_t k = 0;
+    float *from = read_matrix(nano, "model.layers.1.self_attn.o_proj.weight");
+    float *to = read_matrix(student, "model.layers.1.self_attn.o_proj.weight");
+    uint32_t kept[200];
 
     (void)state;
-    /* the columns of the embedding that stay, by its first rows, and with them the rows of o_proj */
-    for (uint64_t c = 0; c < 256 && k < 200; c++) {
-        bool same = true;
-
-        for (uint64_t r = 0; r < 8; r++)
-            same = same && memcmp(&from[r * 256 + c], &to[r * 200 + k], sizeof(float)) == 0;
-        if (!same)
-            continue;
-        assert_memory_equal(o_from + c * 128, o_to + k * 128, 128 * sizeof(float));
-        k++;
-    }
-    assert_int_equal(k, 200);
+    find_kept(kept, 200, student);
+    for (uint32_t k = 0; k < 200; k++)
+        assert_memory_equal(from + kept[k] * 128, to + k * 128, 128 * sizeof(float));
+    assert_norm(student, kept, 200);
     bl_free(from);
     bl_free(to);
-    bl_free(o_from);
-    bl_free(o_to);
     bl_ckpt_close(student);
 }
 
@@ -435,7 +512,7 @@ static void layers_are_counted_or_listed(void **state)
 {
     static const struct {
         const char *text;
-        uint32_t n, layer[6];
+        uint32_t n, layer[8];
     } good[] = {
         { "1", 1, { 0 } },
         { "2", 2, { 0, 60 } },
@@ -444,6 +521,7 @@ static void layers_are_counted_or_listed(void **state)
         { "5,", 0, { 0 } },
         { "0,2-4,60", 5, { 0, 2, 3, 4, 60 } },
         { "7,", 0, { 0 } },
+        { "8", 8, { 0, 9, 17, 26, 34, 43, 51, 60 } },
         { "", 0, { 0 } },
         { "3-1", 0, { 0 } },
         { "2,2", 0, { 0 } },
@@ -474,6 +552,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_ffn_gives_the_sum_of_all_experts),
         cmocka_unit_test(kept_experts_are_scaled_by_their_router_weights),
+        cmocka_unit_test(one_expert_does_not_stand_for_many),
+        cmocka_unit_test(a_narrow_ffn_ends_in_zeros),
         cmocka_unit_test(the_student_is_dense_and_says_so),
         cmocka_unit_test(kept_layers_are_the_teachers),
         cmocka_unit_test(ffn_channels_with_the_largest_norms_stay),
