@@ -44,7 +44,7 @@ static bl_status read_list(uint32_t *layer, uint32_t *n, const char *text, uint3
 
     *n = 0;
     for (;; at++) {
-        uint32_t first, last;
+        uint32_t first = 0, last;
         bool good = scan(&first, &at, n_layers);
 
         last = first;

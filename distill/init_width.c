@@ -67,6 +67,19 @@ static bl_status take_largest(uint32_t **out, const double *score, uint64_t n, u
     return BL_OK;
 }
 
+/* Add squares of a row's values to *row and to col[n]; either may be NULL. */
+static void add_row(double *row, double *col, const float *value, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const double square = (double)value[i] * (double)value[i];
+
+        if (row)
+            *row += square;
+        if (col)
+            col[i] += square;
+    }
+}
+
 /* Add squares of all values to row[n_rows] and col[n_cols]; either may be NULL. */
 static bl_status add_squares(double *row, double *col, const bl_ckpt *ckpt, const bl_tensor *t,
                              struct bl_err *err)
@@ -79,14 +92,8 @@ static bl_status add_squares(double *row, double *col, const bl_ckpt *ckpt, cons
     for (uint64_t r = 0, n; r < t->n_rows && rc == BL_OK; r += n) {
         n = bl_min_u64(most, t->n_rows - r);
         rc = bl_ckpt_read_rows(ckpt, t, r, n, value, err);
-        for (uint64_t i = 0; i < n * t->n_cols && rc == BL_OK; i++) {
-            const double square = (double)value[i] * (double)value[i];
-
-            if (row)
-                row[r + i / t->n_cols] += square;
-            if (col)
-                col[i % t->n_cols] += square;
-        }
+        for (uint64_t i = 0; i < n && rc == BL_OK; i++)
+            add_row(row ? row + r + i : NULL, col, value + i * t->n_cols, t->n_cols);
     }
     bl_free(value);
     return rc;
