@@ -23,6 +23,11 @@ static const bl_command commands[] = {
     { "distill merge", "PART... -o CACHE",
       "Gather the shards that several machines made of one cache (teach --part).",
       bl_cmd_distill_merge },
+    { "distill train", "STUDENT --cache CACHE -o OUT [--steps N | --epochs X] [--eval FILE]",
+      "Let a student learn what a teacher said, and be written as a folder, with a card that says "
+      "how.\n"
+      "An interrupted training goes on (--resume) to the same bytes.",
+      bl_cmd_distill_train },
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };

@@ -11,5 +11,6 @@ int bl_cmd_distill_init(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_teach(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_inspect(const bl_command *command, int argc, char **argv);
 int bl_cmd_distill_merge(const bl_command *command, int argc, char **argv);
+int bl_cmd_distill_train(const bl_command *command, int argc, char **argv);
 
 #endif

@@ -107,7 +107,7 @@ bl_status bl_train_print_plan(const bl_train_command *c, const bl_train_needs *n
 /* Held-out text first and last, NaN where there is none. */
 static void find_eval(double eval[2], const bl_train_record *record, size_t n)
 {
-    eval[0] = eval[1] = NAN;
+    eval[0] = eval[1] = (double)NAN;
     for (size_t i = 0; i < n; i++) {
         if (isnan(record[i].eval_ce))
             continue;

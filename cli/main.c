@@ -39,9 +39,9 @@ static const bl_command commands[] = {
       "Measure a model: structure and values; against a reference, the error of every tensor; on\n"
       "a text, perplexity and the Kullback-Leibler divergence from the reference.",
       bl_cmd_verify },
-    { "distill", "init|teach|inspect|merge ...",
+    { "distill", "init|teach|train|inspect|merge ...",
       "Small models that learn from large ones: where one comes from, what a teacher says of a\n"
-      "text, kept in a cache.",
+      "text, kept in a cache, and the training.",
       bl_cmd_distill },
     { "tokenize", "MODEL [--bos] [--json] [--decode]",
       "Token ids of standard input, one text a line (--json: one JSON string a line).",
