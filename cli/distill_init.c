@@ -1,6 +1,6 @@
 /*
  * distill_init.c - where a student comes from: options, what is said, and the folder. What the student is made
- * of is distill/init.h's; it is written as any checkpoint is.
+ * of is distill/init/init.h's; it is written as any checkpoint is.
  */
 #include "base/alloc.h"
 #include "cli/convert_run.h"
@@ -8,7 +8,7 @@
 #include "cli/dry_run.h"
 #include "convert/cast.h"
 #include "convert/plan.h"
-#include "distill/init.h"
+#include "distill/init/init.h"
 #include "formats/hf/hf_writer.h"
 
 #include <inttypes.h>

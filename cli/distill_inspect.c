@@ -1,6 +1,6 @@
 /* distill_inspect.c - a cache read whole: what it is of, what it is worth, what it takes. */
 #include "cli/distill_commands.h"
-#include "distill/summary.h"
+#include "distill/teach/summary.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* distill_teach.c - a text through the teacher, and what it says kept. */
 #include "cli/distill_commands.h"
 #include "cli/score_plan.h"
-#include "distill/draw.h"
-#include "distill/teach.h"
+#include "distill/teach/draw.h"
+#include "distill/teach/teach.h"
 #include "formats/logits/cache_reader.h"
 
 #include <inttypes.h>

@@ -1,16 +1,16 @@
 /*
  * distill_train.c - a student learns from a teacher's cache: options into a recipe, what does not fit
- * together refused, the loop run (distill/trainer.h), and the folder written.
+ * together refused, the loop run (distill/train/trainer.h), and the folder written.
  */
 #include "cli/distill_train.h"
 
 #include "base/alloc.h"
 #include "base/sink.h"
 #include "cli/distill_commands.h"
-#include "distill/student_card.h"
-#include "distill/student_folder.h"
-#include "distill/train_log.h"
-#include "distill/trainer.h"
+#include "distill/train/student_card.h"
+#include "distill/train/student_folder.h"
+#include "distill/train/train_log.h"
+#include "distill/train/trainer.h"
 #include "formats/ckpt/fingerprint.h"
 #include "formats/logits/cache_reader.h"
 

@@ -5,10 +5,10 @@
 #define BL_CLI_DISTILL_TRAIN_H
 
 #include "cli/cli.h"
-#include "distill/pack.h"
-#include "distill/recipe.h"
-#include "distill/train_checkpoint.h"
-#include "distill/train_memory.h"
+#include "distill/teach/pack.h"
+#include "distill/train/recipe.h"
+#include "distill/train/train_checkpoint.h"
+#include "distill/train/train_memory.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* distill_train_show.c - a training while it runs: the log file, the line on the terminal. */
 #include "cli/distill_train.h"
-#include "distill/train_log.h"
+#include "distill/train/train_log.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
  */
 #include "base/alloc.h"
 #include "base/par.h"
-#include "distill/student.h"
+#include "distill/train/student.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Five steps of torch.optim.AdamW: weights that distill/adamw.c must arrive at.
+"""Five steps of torch.optim.AdamW: weights that distill/train/adamw.c must arrive at.
 
 One matrix that decays and one vector that does not, a rate of its own for each step, and gradients of
 the generator below. Needs torch. Output: tests/unit/distill/adamw_steps.inc, weights after each step as

@@ -1,4 +1,4 @@
-"""Losses and gradients of one training step, as torch has them: for tests of distill/student.h.
+"""Losses and gradients of one training step, as torch has them: for tests of distill/train/student.h.
 
     python tests/oracle/make_step_reference.py tests/data
 

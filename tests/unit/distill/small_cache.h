@@ -5,7 +5,7 @@
 #ifndef BL_TESTS_SMALL_CACHE_H
 #define BL_TESTS_SMALL_CACHE_H
 
-#include "distill/batches.h"
+#include "distill/train/batches.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * number of threads.
  */
 #include "base/alloc.h"
-#include "distill/adamw.h"
-#include "distill/counter.h"
+#include "distill/train/adamw.h"
+#include "distill/train/counter.h"
 #include "formats/dtype/float_bits.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* test_batches.c - every sequence once an epoch, in an order of its own; records end to end. */
-#include "distill/batches.h"
+#include "distill/train/batches.h"
 
 #include <math.h>
 #include <setjmp.h>

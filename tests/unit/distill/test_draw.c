@@ -4,7 +4,7 @@
  */
 #include "base/alloc.h"
 #include "base/par.h"
-#include "distill/draw.h"
+#include "distill/teach/draw.h"
 
 #include <math.h>
 #include <setjmp.h>

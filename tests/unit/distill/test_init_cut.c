@@ -3,7 +3,7 @@
  * channels and layers are the teacher's own, those that stay are worth more than those that go.
  */
 #include "base/alloc.h"
-#include "distill/init.h"
+#include "distill/init/init.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -174,7 +174,7 @@ static void find_two(uint32_t best[2], const bl_stats_saliency *s)
     best[1] = first < second ? second : first;
 }
 
-/* What a scale is said to be (distill/init.h), from the file. */
+/* What a scale is said to be (distill/init/init.h), from the file. */
 static double expected_scale(bl_init_scale scale, const bl_stats_saliency *s, const uint32_t *kept,
                              uint32_t k)
 {

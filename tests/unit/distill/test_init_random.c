@@ -3,7 +3,7 @@
  * read; shapes that make no sense are refused. And tokenizers that differ.
  */
 #include "base/alloc.h"
-#include "distill/init.h"
+#include "distill/init/init.h"
 
 #include <math.h>
 #include <setjmp.h>

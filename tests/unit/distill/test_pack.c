@@ -1,6 +1,6 @@
 /* Texts as packed sequences: what lies where, what sees what, and which hashes say so. */
 #include "base/alloc.h"
-#include "distill/pack.h"
+#include "distill/teach/pack.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/unit/scratch.h"
 

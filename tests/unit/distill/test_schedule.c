@@ -1,5 +1,5 @@
 /* test_schedule.c - the corners of each schedule. */
-#include "distill/schedule.h"
+#include "distill/train/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
  * One training step of three families against torch: losses, and every parameter's gradient
  * (tests/oracle/make_step_reference.py).
  */
-#include "distill/student.h"
+#include "distill/train/student.h"
 
 #include "base/alloc.h"
 #include "formats/dtype/float_bits.h"

@@ -3,9 +3,9 @@
  * began as, and its own card, log and chart; and says the same twice.
  */
 #include "base/alloc.h"
-#include "distill/student_card.h"
-#include "distill/student_folder.h"
-#include "distill/train_log.h"
+#include "distill/train/student_card.h"
+#include "distill/train/student_folder.h"
+#include "distill/train/train_log.h"
 #include "formats/dtype/float_bits.h"
 
 #include <limits.h>

@@ -3,8 +3,8 @@
  * they were made.
  */
 #include "base/alloc.h"
-#include "distill/summary.h"
-#include "distill/teach.h"
+#include "distill/teach/summary.h"
+#include "distill/teach/teach.h"
 #include "formats/logits/cache_writer.h"
 #include "tests/unit/scratch.h"
 

@@ -3,7 +3,7 @@
  * damaged checkpoints are passed over, another recipe is refused, what is not finite stops it.
  */
 #include "base/alloc.h"
-#include "distill/trainer.h"
+#include "distill/train/trainer.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -4,7 +4,7 @@
  * the network, so that dL/dy = c.
  */
 #include "base/alloc.h"
-#include "distill/loss.h"
+#include "distill/train/loss.h"
 #include "model/op_attention.h"
 #include "model/op_linear.h"
 #include "model/op_rmsnorm.h"
