@@ -145,6 +145,10 @@ static void put_result(bl_text *out, const bl_train_record *first, const bl_trai
     bl_text_printf(out, "loss               %12.4f, at the first step %.4f\n", last->loss,
                    first->loss);
     bl_text_printf(out, "divergence         %12.4f, at the first step %.4f\n", last->kd, first->kd);
+    if (last->kd < 0)
+        bl_text_puts(out,
+                     "                   (below zero: draws are an estimate, and the student has "
+                     "seen these before)\n");
     bl_text_printf(out, "cross-entropy      %12.4f, at the first step %.4f\n", last->ce, first->ce);
     if (!isnan(eval[1]))
         bl_text_printf(out, "perplexity         %12.4f of held-out text, before %.4f\n", eval[1],
