@@ -105,6 +105,8 @@ bl_status bl_attention_heads_run(const bl_attention_heads *heads, const bl_block
 }
 
 struct rotate_job {
+    void (*turn)(float *x, size_t n_heads, size_t head_stride, const bl_rope *rope,
+                 size_t position);
     float *x;
     size_t ldx, n_heads, head_stride, n_positions;
     const bl_rope *rope;
@@ -116,15 +118,27 @@ static void rotate_rows(void *context, size_t row, size_t n_rows, int i_thread)
 
     (void)i_thread;
     for (size_t t = row; t < row + n_rows; t++)
-        bl_rope_rotate(job->x + t * job->ldx, job->n_heads, job->head_stride, job->rope,
-                       t % job->n_positions);
+        job->turn(job->x + t * job->ldx, job->n_heads, job->head_stride, job->rope,
+                  t % job->n_positions);
 }
 
 bl_status bl_attention_rotate(float *x, size_t ldx, size_t n_heads, size_t head_stride,
                               const bl_rope *rope, const bl_block *block, int n_threads,
                               struct bl_err *err)
 {
-    struct rotate_job job = { x, ldx, n_heads, head_stride, block->n_positions, rope };
+    struct rotate_job job = {
+        bl_rope_rotate, x, ldx, n_heads, head_stride, block->n_positions, rope
+    };
+
+    return bl_rows_for(block->n_tokens, n_threads, rotate_rows, &job, err);
+}
+
+bl_status bl_attention_rotate_backward(float *dx, size_t lddx, size_t n_heads, size_t head_stride,
+                                       const bl_rope *rope, const bl_block *block, int n_threads,
+                                       struct bl_err *err)
+{
+    struct rotate_job job = { bl_rope_rotate_backward, dx,  lddx, n_heads, head_stride,
+                              block->n_positions,      rope };
 
     return bl_rows_for(block->n_tokens, n_threads, rotate_rows, &job, err);
 }

@@ -108,28 +108,3 @@ bl_status bl_attention_heads_backward(const bl_attention_heads_gradient *gradien
     bl_free(job.shared);
     return rc;
 }
-
-struct rotate_job {
-    float *dx;
-    size_t lddx, n_heads, head_stride, n_positions;
-    const bl_rope *rope;
-};
-
-static void rotate_rows(void *context, size_t row, size_t n_rows, int i_thread)
-{
-    const struct rotate_job *job = context;
-
-    (void)i_thread;
-    for (size_t t = row; t < row + n_rows; t++)
-        bl_rope_rotate_backward(job->dx + t * job->lddx, job->n_heads, job->head_stride, job->rope,
-                                t % job->n_positions);
-}
-
-bl_status bl_attention_rotate_backward(float *dx, size_t lddx, size_t n_heads, size_t head_stride,
-                                       const bl_rope *rope, const bl_block *block, int n_threads,
-                                       struct bl_err *err)
-{
-    struct rotate_job job = { dx, lddx, n_heads, head_stride, block->n_positions, rope };
-
-    return bl_rows_for(block->n_tokens, n_threads, rotate_rows, &job, err);
-}

@@ -4,23 +4,24 @@
 #include "base/clones.h"
 #include "model/op_exp.h"
 
+#include <math.h>
+
 enum { N_LANES = 8 };
 
 BL_CLONES
-static bl_real largest(const bl_real *x, size_t n)
+bl_real bl_largest(const bl_real *x, size_t n)
 {
-    bl_real lane[N_LANES], top;
+    bl_real lane[N_LANES], top = -(bl_real)INFINITY;
     size_t i = 0;
 
     for (size_t j = 0; j < N_LANES; j++)
-        lane[j] = x[0];
+        lane[j] = -(bl_real)INFINITY;
     for (; i + N_LANES <= n; i += N_LANES)
         for (size_t j = 0; j < N_LANES; j++)
             lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
     for (; i < n; i++)
         lane[0] = x[i] > lane[0] ? x[i] : lane[0];
-    top = lane[0];
-    for (size_t j = 1; j < N_LANES; j++)
+    for (size_t j = 0; j < N_LANES; j++)
         top = lane[j] > top ? lane[j] : top;
     return top;
 }
@@ -28,7 +29,7 @@ static bl_real largest(const bl_real *x, size_t n)
 BL_CLONES
 void bl_softmax(bl_real *x, size_t n)
 {
-    const bl_real top = largest(x, n);
+    const bl_real top = bl_largest(x, n);
     double lane[N_LANES] = { 0 }, sum = 0;
     bl_real scale;
     size_t i = 0;

@@ -5,6 +5,7 @@
 #include "base/clones.h"
 #include "base/size.h"
 #include "model/op_exp.h"
+#include "model/op_softmax.h"
 
 #include <assert.h>
 #include <math.h>
@@ -63,24 +64,6 @@ static void sum_chunk(double *sum, double *cross, const float *e, const float *p
 }
 
 BL_CLONES
-static float largest(const float *z, size_t n)
-{
-    float lane[N_LANES], top = -INFINITY;
-    size_t i = 0;
-
-    for (size_t j = 0; j < N_LANES; j++)
-        lane[j] = -INFINITY;
-    for (; i + N_LANES <= n; i += N_LANES)
-        for (size_t j = 0; j < N_LANES; j++)
-            lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
-    for (; i < n; i++)
-        lane[0] = z[i] > lane[0] ? z[i] : lane[0];
-    for (size_t j = 0; j < N_LANES; j++)
-        top = lane[j] > top ? lane[j] : top;
-    return top;
-}
-
-BL_CLONES
 static void exponentials(float *e, const float *z, float max, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -90,7 +73,7 @@ static void exponentials(float *e, const float *z, float max, size_t n)
 /* A larger maximum: what was summed so far shrinks by e^(old - new). */
 static void raise_max(bl_logit_sum *s, double *cross, const float *z, size_t n, uint64_t row)
 {
-    float old = s->max, top = largest(z, n);
+    float old = s->max, top = bl_largest(z, n);
     size_t i = 0;
 
     if (!(top > old))

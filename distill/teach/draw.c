@@ -6,6 +6,7 @@
 #include "base/le.h"
 #include "base/size.h"
 #include "model/op_exp.h"
+#include "model/op_softmax.h"
 
 #include <assert.h>
 #include <math.h>
@@ -97,24 +98,6 @@ uint64_t bl_draw_token_bytes(const bl_cache_info *info)
         return sizeof(bl_draw_sum);
     }
     return 0;
-}
-
-BL_CLONES
-static float largest(const float *z, size_t n)
-{
-    float lane[N_LANES], top = -INFINITY;
-    size_t i = 0;
-
-    for (size_t j = 0; j < N_LANES; j++)
-        lane[j] = -INFINITY;
-    for (; i + N_LANES <= n; i += N_LANES)
-        for (size_t j = 0; j < N_LANES; j++)
-            lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
-    for (; i < n; i++)
-        lane[0] = z[i] > lane[0] ? z[i] : lane[0];
-    for (size_t j = 0; j < N_LANES; j++)
-        top = lane[j] > top ? lane[j] : top;
-    return top;
 }
 
 /* e = e^(z - max); its sum and that of e (z - max), in lanes. */
@@ -277,7 +260,7 @@ static uint64_t key_of(const bl_draw *d, size_t token)
 static void add_chunk(bl_draw *d, size_t token, const float *z, size_t n, uint32_t row)
 {
     bl_draw_sum *s = &d->sum[token];
-    const float top = largest(z, n);
+    const float top = bl_largest(z, n);
     const int64_t target = d->target[token];
     double mass, moment;
     float e[CHUNK];

@@ -3,29 +3,11 @@
 
 #include "base/clones.h"
 #include "model/op_exp.h"
+#include "model/op_softmax.h"
 
 #include <math.h>
 
 enum { N_LANES = 8 };
-
-BL_CLONES
-static bl_real largest(const bl_real *x, size_t n)
-{
-    bl_real lane[N_LANES], top;
-    size_t i = 0;
-
-    for (size_t j = 0; j < N_LANES; j++)
-        lane[j] = x[0];
-    for (; i + N_LANES <= n; i += N_LANES)
-        for (size_t j = 0; j < N_LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (; i < n; i++)
-        lane[0] = x[i] > lane[0] ? x[i] : lane[0];
-    top = lane[0];
-    for (size_t j = 1; j < N_LANES; j++)
-        top = lane[j] > top ? lane[j] : top;
-    return top;
-}
 
 /* sum of a[i] (x[i] - y[i]). */
 BL_CLONES
@@ -72,7 +54,7 @@ static void scale(bl_real *x, size_t n, bl_real factor)
 /* p = softmax(x / T); returns the log-sum-exp of x / T. */
 static double softmax(bl_real *p, const bl_real *x, size_t n, double inverse)
 {
-    const bl_real top = largest(x, n);
+    const bl_real top = bl_largest(x, n);
     const double sum = exponentials(p, x, n, top, (bl_real)inverse);
 
     scale(p, n, (bl_real)(1.0 / sum));
