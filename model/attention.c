@@ -70,7 +70,7 @@ static bl_status attend_block(void *context, size_t i, int i_thread, struct bl_e
     const struct heads_job *job = context;
     const bl_attention_heads *g = job->heads;
     const bl_block *b = job->tokens;
-    size_t per_block = g->n_heads * b->n_seqs;
+    size_t per_block = g->n_heads * (size_t)b->n_seqs;
     size_t block = job->n_blocks - 1 - i / per_block; /* the longest first: threads end together */
     size_t row = i % per_block / g->n_heads * b->n_positions;
     size_t first = block * BL_ATTENTION_BLOCK, start;
@@ -98,8 +98,8 @@ bl_status bl_attention_heads_run(const bl_attention_heads *heads, const bl_block
         bl_alloc((size_t)n_threads * BL_ATTENTION_BLOCK, n_positions * sizeof(*job.scores));
     if (!job.scores)
         return bl_fail_nomem(err, "attention scores");
-    rc = bl_par_for(heads->n_heads * block->n_seqs * job.n_blocks, n_threads, attend_block, &job,
-                    err);
+    rc = bl_par_for(heads->n_heads * (size_t)block->n_seqs * job.n_blocks, n_threads, attend_block,
+                    &job, err);
     bl_free(job.scores);
     return rc;
 }

@@ -100,7 +100,7 @@ bl_status bl_attention_heads_backward(const bl_attention_heads_gradient *gradien
     if (!job.scratch || (heads->shared_k && !job.shared))
         rc = bl_fail_nomem(err, "attention scores");
     if (rc == BL_OK)
-        rc = bl_par_for(block->n_seqs * (heads->n_heads / heads->heads_per_kv), n_threads,
+        rc = bl_par_for((size_t)block->n_seqs * (heads->n_heads / heads->heads_per_kv), n_threads,
                         run_kv_head, &job, err);
     if (rc == BL_OK && heads->shared_k)
         rc = bl_rows_for(block->n_tokens, n_threads, add_shared, &job, err);
