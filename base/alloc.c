@@ -4,12 +4,16 @@
  */
 #include "base/alloc.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_ullong n_calls;
 static atomic_ullong failing_call; /* value of n_calls at which to fail; 0 = never */
@@ -126,4 +130,13 @@ uint64_t bl_alloc_count(void)
 int64_t bl_alloc_live(void)
 {
     return atomic_load(&n_live);
+}
+
+void bl_alloc_keep(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_MAX, 0); /* large blocks too come from the heap */
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }

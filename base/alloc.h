@@ -20,6 +20,12 @@ char *bl_strdup(const char *s);
 char *bl_strndup(const char *s, size_t n); /* exactly n bytes and a NUL */
 char *bl_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Freed memory stays with the process, for loops that take the same large blocks again and again: else
+ * each is mapped and zeroed anew. Where the C library has no such choice it is nothing.
+ */
+void bl_alloc_keep(void);
+
 /* For tests: let the k-th allocation from now on fail (1 = the next; 0 = none). */
 void bl_alloc_fail_at(uint64_t k);
 uint64_t bl_alloc_count(void); /* allocations so far */

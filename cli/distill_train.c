@@ -335,6 +335,7 @@ static bl_status train(const bl_train_command *c, bl_cache *cache, struct bl_err
         return bl_train_print_plan(c, &needs, err);
     if (rc == BL_OK)
         rc = try_output(c, &needs, err);
+    bl_alloc_keep(); /* a step's activations are the next one's */
     if (rc == BL_OK)
         rc = bl_student_new(&student, c->student, &options, err);
     if (rc == BL_OK)

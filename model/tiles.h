@@ -1,16 +1,17 @@
 /*
  * tiles.h - a matrix product cut into tiles of its result, one BLAS call each.
  *
- * A call packs both its operands, so tiles are about BL_TILE wide and high: at 512 packing costs a
- * sixth of the product, at 256 a third. A small result has at least BL_TILES_LEAST of them all the
- * same, so that threads share it. The cut depends on the shape alone.
+ * A call packs both its operands, so tiles are about BL_TILE wide and high: at 1024 packing costs a
+ * twelfth of the product, at 256 a third. A small result has a tile for every processor of the machine
+ * all the same. The cut depends on the shape and on how many processors there are, not on how many
+ * threads are used.
  */
 #ifndef BL_MODEL_TILES_H
 #define BL_MODEL_TILES_H
 
 #include "base/size.h"
 
-enum { BL_TILE = 512, BL_TILES_LEAST = 4, BL_TILE_ALIGN = 16 };
+enum { BL_TILE = 1024, BL_TILES_LEAST = 2, BL_TILES_MOST = 64, BL_TILE_ALIGN = 16 };
 
 typedef struct bl_tiles {
     size_t n_rows, n_cols;       /* of the result */

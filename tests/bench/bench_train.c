@@ -68,6 +68,7 @@ int main(int argc, char **argv)
                        .id = id,
                        .weight = weight };
 
+    bl_alloc_keep();
     if (argc < 2 || bl_ckpt_open(&ckpt, argv[1], &err) != BL_OK ||
         bl_student_new(&student, ckpt, &options, &err) != BL_OK) {
         fprintf(stderr, "bench_train: %s\n", argc < 2 ? "which student?" : err.text);
