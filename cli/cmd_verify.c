@@ -53,7 +53,9 @@ static bl_status judge(const bl_verify_report *report, struct bl_err *err)
     if (report->has_comparison && !bl_compare_same_structure(c))
         return bl_fail(
             err, BL_E_MISMATCH,
-            "the structures differ: %zu tensors missing, %zu extra, %zu of another shape",
+            "the structures differ: %zu tensors missing, %zu extra, %zu of another shape (another "
+            "network, such as a student, is compared by what it says: --save-logits of the "
+            "reference, then --logits)",
             c->n_missing, c->n_extra, c->n_reshaped);
     if (report->has_comparison && c->n_config > 0)
         return bl_fail(err, BL_E_MISMATCH,
