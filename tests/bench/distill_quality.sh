@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a teacher is worth to a student, by what is kept of the teacher: the tables of docs/distill.md.
+# What a teacher is worth to a student, by what is kept of the teacher: the tables of docs/quality.md.
 #
 #   distill_quality.sh BALEEN TEACHER TEXTS WORK [PART...]
 #
