@@ -402,9 +402,21 @@ static void put_sentence(bl_text *out, const bl_chart_series *s, size_t i, const
     bl_text_puts(out, "</title></path>\n");
 }
 
+/* Whether the points of a series are few enough to be told apart. */
+static bool has_marks(const bl_chart *chart, const bl_chart_series *s)
+{
+    size_t n = 0;
+    point p;
+
+    for (size_t i = 0; i < s->n; i++)
+        n += get_point(&p, chart, s, i);
+    return n <= BL_CHART_MARKS;
+}
+
 static void put_series(bl_text *out, const frame *f, const bl_chart *chart, size_t index)
 {
     const bl_chart_series *s = &chart->series[index];
+    const bool marked = has_marks(chart, s);
     size_t look = index % BL_CHART_LOOKS;
     char pen = 'M'; /* move, then draw until a gap */
     point p;
@@ -425,7 +437,7 @@ static void put_series(bl_text *out, const frame *f, const bl_chart *chart, size
     for (size_t i = 0; i < s->n; i++)
         if (get_point(&p, chart, s, i) && p.has_error)
             put_error(out, f, &p);
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n && marked; i++)
         if (get_point(&p, chart, s, i)) {
             begin_shape(out, s, look, x_of(f, p.x), y_of(f, p.y));
             put_sentence(out, s, i, &p);

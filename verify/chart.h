@@ -21,6 +21,9 @@
 /* Series look different from each other up to so many; after that looks repeat. */
 enum { BL_CHART_LOOKS = 12 };
 
+/* A series of more points is a line alone. */
+enum { BL_CHART_MARKS = 60 };
+
 typedef struct bl_chart_series {
     const char *name;    /* in the legend */
     const double *x, *y; /* [n]; one that is not finite, or a y not positive on a decades axis,

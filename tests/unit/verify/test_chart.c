@@ -193,6 +193,25 @@ static void what_has_no_place_is_a_gap(void **state)
     bl_free(page);
 }
 
+static void a_series_of_many_points_is_a_line_alone(void **state)
+{
+    double x[BL_CHART_MARKS + 1], y[BL_CHART_MARKS + 1];
+    bl_chart_series series = { .name = "many", .x = x, .y = y };
+    const bl_chart chart = { .series = &series, .n_series = 1 };
+
+    (void)state;
+    for (size_t i = 0; i <= BL_CHART_MARKS; i++)
+        x[i] = y[i] = (double)i;
+    for (size_t extra = 0; extra < 2; extra++) {
+        bl_text page = { 0 };
+
+        series.n = BL_CHART_MARKS + extra;
+        bl_chart_write(&page, &chart);
+        assert_int_equal(count(page.bytes, "<title>many: "), extra ? 0 : BL_CHART_MARKS);
+        bl_text_release(&page);
+    }
+}
+
 static void error_bars_widen_the_axis(void **state)
 {
     const double x[] = { 0, 1, 2, 3 }, y[] = { 50, 50, 50, 50 };
@@ -393,6 +412,7 @@ int main(void)
         cmocka_unit_test(decades_are_equally_far_apart),
         cmocka_unit_test(far_decades_are_powers),
         cmocka_unit_test(what_has_no_place_is_a_gap),
+        cmocka_unit_test(a_series_of_many_points_is_a_line_alone),
         cmocka_unit_test(error_bars_widen_the_axis),
         cmocka_unit_test(a_bar_below_zero_is_cut_on_a_decades_axis),
         cmocka_unit_test(texts_are_never_markup),
