@@ -1,7 +1,7 @@
 /*
  * bench_train.c - the step of a student alone, without data, optimizer and files.
  *
- *     bench_train STUDENT [sequences [positions [steps [entries [threads]]]]]
+ *     bench_train [STUDENT [sequences [positions [steps [entries [threads]]]]]]
  *
  * Random tokens; entries > 0: forward KL with so many ids a token, 0: cross-entropy. Prints tokens a
  * second of the median step after two. The comparison with torch is train.sh.
@@ -69,9 +69,9 @@ int main(int argc, char **argv)
                        .weight = weight };
 
     bl_alloc_keep();
-    if (argc < 2 || bl_ckpt_open(&ckpt, argv[1], &err) != BL_OK ||
+    if (bl_ckpt_open(&ckpt, argc > 1 ? argv[1] : "data/step-qwen2", &err) != BL_OK ||
         bl_student_new(&student, ckpt, &options, &err) != BL_OK) {
-        fprintf(stderr, "bench_train: %s\n", argc < 2 ? "which student?" : err.text);
+        fprintf(stderr, "bench_train: %s\n", err.text);
         return 1;
     }
     for (size_t step = 0; step < n_steps; step++) {
