@@ -8,6 +8,7 @@
  */
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "distill/counter.h"
 #include "distill/init/init.h"
 #include "distill/init/init_view.h"
 #include "formats/arch/config_write.h"
@@ -25,18 +26,10 @@ struct numbers {
     float constant;
 };
 
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 /* In (0, 1]. */
 static double uniform(uint64_t key, uint64_t counter)
 {
-    return (double)((mix(key ^ mix(counter)) >> 11) + 1) * 0x1p-53;
+    return (double)((bl_counter_at(key ^ bl_counter_at(counter, 0), 0) >> 11) + 1) * 0x1p-53;
 }
 
 static void make_pair(double out[2], uint64_t key, uint64_t pair)
@@ -79,7 +72,7 @@ static bl_status rows_of(bl_rows *out, void *context, const bl_arch_row *row, ui
     (void)layer;
     if (!t)
         return bl_fail_nomem(err, name);
-    t->key = mix(r->seed ^ bl_hash64(name, strlen(name)));
+    t->key = bl_counter_at(r->seed ^ bl_hash64(name, strlen(name)), 0);
     t->n_cols = bl_arch_dim(r->config, row->cols == BL_DIM_1 ? row->rows : row->cols);
     if (row->cols == BL_DIM_1)
         t->constant = row->role == BL_ROLE_NORM ? 1 : 0;

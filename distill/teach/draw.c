@@ -5,6 +5,7 @@
 #include "base/clones.h"
 #include "base/le.h"
 #include "base/size.h"
+#include "distill/counter.h"
 #include "model/op_exp.h"
 #include "model/op_softmax.h"
 
@@ -140,14 +141,6 @@ static void raise_max(bl_draw_sum *s, float top)
     s->max = top;
 }
 
-/* The finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-static inline uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
 /* A draw that moves to the chunk: where in its running sum. */
 struct mover {
     double at;
@@ -169,7 +162,7 @@ static void find_movers(unsigned char *moves, uint64_t *bits, uint64_t key, uint
                         uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t x = mix(key + (i + 1) * UINT64_C(0x9e3779b97f4a7c15)) >> 11;
+        uint64_t x = bl_counter_at(key, i) >> 11;
 
         bits[i] = x;
         moves[i] = x < limit;
@@ -254,7 +247,7 @@ static void keep_top(place *p, uint32_t *n_kept, uint32_t n_top, const float *z,
 /* What u is drawn from besides chunk and draw. */
 static uint64_t key_of(const bl_draw *d, size_t token)
 {
-    return mix(mix(d->seed + UINT64_C(0x9e3779b97f4a7c15)) + d->first_record + token);
+    return bl_counter_mix(bl_counter_at(d->seed, 0) + d->first_record + token);
 }
 
 static void add_chunk(bl_draw *d, size_t token, const float *z, size_t n, uint32_t row)
@@ -270,8 +263,8 @@ static void add_chunk(bl_draw *d, size_t token, const float *z, size_t n, uint32
     if (target >= (int64_t)row && target < (int64_t)row + (int64_t)n)
         s->target = z[target - (int64_t)row];
     if (d->kind == BL_CACHE_SAMPLED)
-        move_draws(d->id + token * d->n_draws, d->n_draws, mix(key_of(d, token) ^ row), e, n, mass,
-                   s->sum, row);
+        move_draws(d->id + token * d->n_draws, d->n_draws, bl_counter_mix(key_of(d, token) ^ row),
+                   e, n, mass, s->sum, row);
     else if (d->kind == BL_CACHE_TOP_K)
         keep_top(d->place + token * d->n_top, &d->heap[token].n, d->n_top, z, n, row, top);
     s->sum += mass;

@@ -8,7 +8,7 @@
 #include "base/clones.h"
 #include "base/par.h"
 #include "base/size.h"
-#include "distill/train/counter.h"
+#include "distill/counter.h"
 #include "formats/dtype/float_bits.h"
 
 #include <assert.h>

@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "distill/train/counter.h"
+#include "distill/counter.h"
 
 #include <inttypes.h>
 #include <math.h>

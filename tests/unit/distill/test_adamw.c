@@ -4,7 +4,7 @@
  */
 #include "base/alloc.h"
 #include "distill/train/adamw.h"
-#include "distill/train/counter.h"
+#include "distill/counter.h"
 #include "formats/dtype/float_bits.h"
 
 #include <math.h>
