@@ -92,11 +92,6 @@ void bl_adamw_free(bl_adamw *a)
     bl_free(a);
 }
 
-uint64_t bl_adamw_n_values(const bl_adamw *a)
-{
-    return a->n_values;
-}
-
 float *bl_adamw_m(bl_adamw *a, size_t i)
 {
     return a->m + a->base[i];

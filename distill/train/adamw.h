@@ -26,7 +26,6 @@ BL_MUST_USE bl_status bl_adamw_new(bl_adamw **out, bl_parameter *const *paramete
                                    size_t n_parameters, struct bl_err *err);
 void bl_adamw_free(bl_adamw *adamw); /* NULL is allowed */
 
-uint64_t bl_adamw_n_values(const bl_adamw *adamw);
 /* The moments of parameter i: [n_rows][n_cols]. */
 float *bl_adamw_m(bl_adamw *adamw, size_t i);
 float *bl_adamw_v(bl_adamw *adamw, size_t i);

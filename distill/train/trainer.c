@@ -216,11 +216,6 @@ const bl_train_record *bl_trainer_records(size_t *n, const bl_trainer *t)
     return t->state.record;
 }
 
-const char *bl_trainer_recipe(const bl_trainer *t)
-{
-    return t->state.recipe;
-}
-
 /* Gradients of a step's loss, summed over its tokens. */
 static bl_status add_gradients(bl_step_sums *sums, bl_trainer *t, struct bl_err *err)
 {

@@ -62,8 +62,6 @@ void bl_trainer_free(bl_trainer *trainer); /* NULL is allowed; checkpoints stay 
 /* Step 0 where nothing was gone on from. */
 uint64_t bl_trainer_step(const bl_trainer *trainer);
 const bl_train_record *bl_trainer_records(size_t *n, const bl_trainer *trainer);
-/* The recipe as bl_recipe_text() writes it. */
-const char *bl_trainer_recipe(const bl_trainer *trainer);
 
 /*
  * All steps that are left. Fails as a step does; the sentence says where, and what is kept.
