@@ -16,8 +16,6 @@
 
 #include <string.h>
 
-static const uint64_t not_given = UINT64_MAX;
-
 struct options {
     bl_common common;
     const char *output, *text, *part, *scratch, *stats;
@@ -60,8 +58,9 @@ static bl_status report(const struct options *o, struct bl_err *err)
 static bl_status run_model(const struct options *o, const bl_ckpt *ckpt, const bl_cli_text *text,
                            struct bl_err *err)
 {
-    bl_calibrate_options options = { .ctx = o->ctx == not_given ? 0 : (uint32_t)o->ctx,
-                                     .max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens,
+    bl_calibrate_options options = { .ctx = o->ctx == BL_NOT_GIVEN ? 0 : (uint32_t)o->ctx,
+                                     .max_tokens =
+                                         o->max_tokens == BL_NOT_GIVEN ? 0 : o->max_tokens,
                                      .part = o->i_part,
                                      .n_parts = o->n_parts,
                                      .bos = text->bos,
@@ -95,7 +94,7 @@ static bl_status run_probes(const struct options *o, const bl_ckpt *ckpt, const 
                                       .force = o->common.force || !o->stats,
                                       .scratch = o->scratch,
                                       .n_tokens = o->probe_tokens,
-                                      .ctx = o->ctx == not_given ? 512 : (uint32_t)o->ctx,
+                                      .ctx = o->ctx == BL_NOT_GIVEN ? 512 : (uint32_t)o->ctx,
                                       .bos = text->bos,
                                       .grouped = o->grouped,
                                       .memory = o->memory,
@@ -174,7 +173,7 @@ static bl_status check_run_options(const struct options *o, size_t n, struct bl_
                        "x.safetensors, then 'baleen calibrate --imatrix x.safetensors -o x.gguf'");
     if (o->resume && !o->scratch)
         return bl_fail(err, BL_E_USAGE, "--resume needs --scratch");
-    if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
+    if (o->ctx != BL_NOT_GIVEN && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
     if (o->stats && !o->sensitivity)
         return bl_fail(err, BL_E_USAGE, "--stats FILE is what --sensitivity is added to");
@@ -196,7 +195,7 @@ static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
     if (o->merge && o->imatrix)
         return bl_fail(err, BL_E_USAGE, "--merge and --imatrix are two things to do");
     if (o->text || o->part || o->scratch || o->sensitivity || o->stats || o->memory || o->resume ||
-        o->ctx != not_given || o->max_tokens != not_given || o->common.dry_run)
+        o->ctx != BL_NOT_GIVEN || o->max_tokens != BL_NOT_GIVEN || o->common.dry_run)
         return bl_fail(err, BL_E_USAGE, "--merge and --imatrix run no model: no option about one");
     if (o->merge && (n < 2 || bl_cli_has_suffix(o->output, ".gguf")))
         return bl_fail(err, BL_E_USAGE, "--merge makes one x.safetensors of two or more");
@@ -207,7 +206,7 @@ static bl_status check_options(struct options *o, size_t n, struct bl_err *err)
 
 int bl_cmd_calibrate(const bl_command *command, int argc, char **argv)
 {
-    struct options o = { .ctx = not_given, .max_tokens = not_given, .probe_tokens = 4096 };
+    struct options o = { .ctx = BL_NOT_GIVEN, .max_tokens = BL_NOT_GIVEN, .probe_tokens = 4096 };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "STATS", "the statistics: x.safetensors" },
         { "--text", 0, BL_OPTION_STRING, &o.text, "FILE", "UTF-8 text to run" },

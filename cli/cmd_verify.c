@@ -13,8 +13,6 @@
 
 #include <math.h>
 
-static const uint64_t not_given = UINT64_MAX;
-
 /* The gates that were asked for, in the order of the help. */
 static void add_gates(bl_verify_report *report, const bl_verify_options *o)
 {
@@ -179,24 +177,24 @@ static bl_status check_options(bl_verify_options *o, struct bl_err *err)
 
     if (rc != BL_OK)
         return rc;
-    if ((o->stride != not_given || o->max_tokens != not_given) && !o->text && !o->kept.logits)
+    if ((o->stride != BL_NOT_GIVEN || o->max_tokens != BL_NOT_GIVEN) && !o->text && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--stride and --tokens need --text");
-    if (o->ctx != not_given && !o->text && !o->choices && !o->activations && !o->kept.logits)
+    if (o->ctx != BL_NOT_GIVEN && !o->text && !o->choices && !o->activations && !o->kept.logits)
         return bl_fail(err, BL_E_USAGE, "--ctx needs --text, --choices or --activations");
     if (o->activations && !o->against)
         return bl_fail(err, BL_E_USAGE, "--activations needs --against");
     rc = check_run_options(o, err);
     if (rc != BL_OK)
         return rc;
-    if (o->ctx != not_given && (o->ctx < 8 || o->ctx > 1 << 20))
+    if (o->ctx != BL_NOT_GIVEN && (o->ctx < 8 || o->ctx > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--ctx is from 8 to 1048576");
-    if (o->stride != not_given && (o->stride < 1 || o->stride > 1 << 20))
+    if (o->stride != BL_NOT_GIVEN && (o->stride < 1 || o->stride > 1 << 20))
         return bl_fail(err, BL_E_USAGE, "--stride is from 1 to 1048576");
     if (o->max_tokens == 0)
         return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
-    o->ctx = o->ctx == not_given ? 0 : o->ctx;
-    o->stride = o->stride == not_given ? 0 : o->stride;
-    o->max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens;
+    o->ctx = o->ctx == BL_NOT_GIVEN ? 0 : o->ctx;
+    o->stride = o->stride == BL_NOT_GIVEN ? 0 : o->stride;
+    o->max_tokens = o->max_tokens == BL_NOT_GIVEN ? 0 : o->max_tokens;
     return bl_verify_kept_check(&o->kept, o->text, o->against, o->common.force, err);
 }
 
@@ -275,9 +273,9 @@ static bl_status verify(const bl_verify_options *o, const char *path, struct bl_
 
 int bl_cmd_verify(const bl_command *command, int argc, char **argv)
 {
-    bl_verify_options o = { .ctx = not_given,
-                            .stride = not_given,
-                            .max_tokens = not_given,
+    bl_verify_options o = { .ctx = BL_NOT_GIVEN,
+                            .stride = BL_NOT_GIVEN,
+                            .max_tokens = BL_NOT_GIVEN,
                             .max_kld = -1,
                             .max_ppl_ratio = -1,
                             .min_same_top = -1,

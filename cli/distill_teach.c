@@ -8,8 +8,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-static const uint64_t not_given = UINT64_MAX;
-
 enum {
     MAX_PARTS = 1 << 16,
     DEFAULT_DRAWS = 50,
@@ -32,17 +30,17 @@ static bl_status check_kind(struct options *o, struct bl_err *err)
     const bool top = o->cache_kind == BL_CACHE_TOP_K || o->cache_kind == BL_CACHE_MIXED;
     const uint64_t most = draws && top ? BL_DRAW_MAX_MIXED : BL_CACHE_MAX_KEPT;
 
-    if (o->draws != not_given && !draws)
+    if (o->draws != BL_NOT_GIVEN && !draws)
         return bl_fail(err, BL_E_USAGE, "--draws is of --kind sampled and mixed");
-    if (o->top != not_given && !top)
+    if (o->top != BL_NOT_GIVEN && !top)
         return bl_fail(err, BL_E_USAGE, "--top is of --kind top-k and mixed");
     if (o->seed != 0 && !draws)
         return bl_fail(err, BL_E_USAGE, "--seed is of --kind sampled and mixed");
-    o->draws = !draws                  ? 0
-               : o->draws != not_given ? o->draws
-               : top                   ? DEFAULT_MIXED_DRAWS
-                                       : DEFAULT_DRAWS;
-    o->top = !top ? 0 : o->top != not_given ? o->top : draws ? DEFAULT_MIXED_TOP : DEFAULT_TOP;
+    o->draws = !draws                     ? 0
+               : o->draws != BL_NOT_GIVEN ? o->draws
+               : top                      ? DEFAULT_MIXED_DRAWS
+                                          : DEFAULT_DRAWS;
+    o->top = !top ? 0 : o->top != BL_NOT_GIVEN ? o->top : draws ? DEFAULT_MIXED_TOP : DEFAULT_TOP;
     if ((draws && o->draws < 1) || (top && o->top < 1) || o->draws > most || o->top > most ||
         o->draws + o->top > most)
         return bl_fail(err, BL_E_USAGE, "%s of --kind %s %s at least 1 and at most %" PRIu64,
@@ -70,7 +68,7 @@ static bl_status check_options(struct options *o, struct bl_err *err)
         return bl_fail(err, BL_E_USAGE, "--tokens is at least 1");
     if (o->shard_tokens == 0)
         return bl_fail(err, BL_E_USAGE, "--shard-tokens is at least 1");
-    o->max_tokens = o->max_tokens == not_given ? 0 : o->max_tokens;
+    o->max_tokens = o->max_tokens == BL_NOT_GIVEN ? 0 : o->max_tokens;
     rc = check_kind(o, err);
     return rc == BL_OK ? bl_cli_parse_part(&o->i_part, &o->n_parts, o->part, MAX_PARTS, err) : rc;
 }
@@ -278,10 +276,10 @@ static bl_status teach(const char *path, const struct options *o, struct bl_err 
 int bl_cmd_distill_teach(const bl_command *command, int argc, char **argv)
 {
     struct options o = { .kind = "sampled",
-                         .draws = not_given,
-                         .top = not_given,
+                         .draws = BL_NOT_GIVEN,
+                         .top = BL_NOT_GIVEN,
                          .ctx = 512,
-                         .max_tokens = not_given,
+                         .max_tokens = BL_NOT_GIVEN,
                          .shard_tokens = 1 << 18 };
     const bl_option table[] = {
         { "--output", 'o', BL_OPTION_STRING, &o.output, "CACHE", "the folder for the shards" },

@@ -27,6 +27,16 @@ typedef struct bl_train_command {
     char *checkpoint; /* in front of the checkpoints' names */
 } bl_train_command;
 
+/* Looked at before a file is. input: the student's path. */
+BL_MUST_USE bl_status bl_train_check_options(const bl_train_command *c, const char *input,
+                                             struct bl_err *err);
+/* Ids must mean the same tokens. c->student is open, and below. */
+BL_MUST_USE bl_status bl_train_check_tokenizer(const bl_train_command *c,
+                                               const bl_cache_info *cache, struct bl_err *err);
+/* c->recipe, of the options, the student, the cache and c->eval_pack. */
+BL_MUST_USE bl_status bl_train_set_recipe(bl_train_command *c, const bl_cache_info *cache,
+                                          struct bl_err *err);
+
 /* What --dry-run says, as text or JSON. */
 BL_MUST_USE bl_status bl_train_print_plan(const bl_train_command *c, const bl_train_needs *needs,
                                           struct bl_err *err);

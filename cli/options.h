@@ -22,6 +22,9 @@ typedef enum bl_option_kind {
     BL_OPTION_F64     /* double, not negative */
 } bl_option_kind;
 
+/* What a BL_OPTION_U64 begins as where 0 is a value too. */
+#define BL_NOT_GIVEN UINT64_MAX
+
 enum { BL_OPTION_LIST_MAX = 256 };
 
 /* The values of an option that may be given several times, in order. */

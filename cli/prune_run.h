@@ -10,8 +10,6 @@
 
 enum { BL_PRUNE_MAX_DOMAINS = 64, BL_PRUNE_MAX_RATIOS = 64 };
 
-#define BL_NOT_GIVEN UINT64_MAX
-
 typedef struct bl_prune_options {
     bl_convert_options convert; /* command, common options, output */
     const char *method;         /* as given: one, or for trials several */
